@@ -1,0 +1,38 @@
+# One machine, two commands: `make demo`, `make test`. Each sets up what it needs, and may be
+# repeated. Works from any folder (`make -C`), with the system's Python and pip's own settings.
+ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+VENV := $(ROOT).venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: demo test check setup browser
+.DEFAULT_GOAL := demo
+
+demo: setup
+	$(BIN)/enginediff demo
+
+test: setup browser
+	cd $(ROOT) && $(BIN)/python -m pytest
+
+check: setup browser
+	cd $(ROOT) && $(BIN)/ruff format --check . && $(BIN)/ruff check .
+	cd $(ROOT) && $(BIN)/pyright && $(BIN)/lint-imports
+	cd $(ROOT) && $(BIN)/python -m pytest -m "not engines"
+
+setup: $(READY)
+
+# The stamp is written last: an interrupted set-up is begun again.
+$(READY): $(ROOT)requirements.lock $(ROOT)pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "enginediff needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11"; exit 2; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(ROOT)requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable $(ROOT)
+	touch $(READY)
+
+# The report is looked at in a real browser.
+browser:
+	@command -v chromium >/dev/null || { echo "installing chromium for the browser tests"; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }

@@ -1,0 +1,124 @@
+"""Opens what a user named, a pin or the URL of a running server, as something to be asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.base.errors import ConfigError, EnginediffError
+from harness.client import Asker, Endpoint
+from launchers import attached, environments, pins, process
+from launchers.pins import LoadedPin
+from launchers.registry import launcher
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A running engine, and what is known of it."""
+
+    asker: Asker
+    title: str
+    url: str
+    pin: LoadedPin | None  # None: somebody else's server
+    identity: dict[str, Any]
+    launch_seconds: float | None
+
+    def described(self) -> dict[str, Any]:
+        """For verdicts and traces."""
+        pin = None
+        if self.pin is not None:
+            pin = {
+                "name": self.pin.name,
+                "hash": self.pin.hash,
+                "changes": list(self.pin.changes),
+                "model_files": dict(self.pin.pin.model.files),
+                "environment": self.pin.pin.engine.environment,
+            }
+        return {"title": self.title, "pin": pin, "identity": self.identity}
+
+
+def is_url(name: str) -> bool:
+    return "://" in name
+
+
+def prepared(name: str, changes: Sequence[str]) -> LoadedPin | None:
+    """The pin, its model verified; None for a URL. Everything that can be refused cheaply is."""
+    if is_url(name):
+        if changes:
+            raise ConfigError(f"--set {changes[0]} changes a pin, but {name} is a running server")
+        return None
+    loaded = pins.load(name, changes)
+    launcher(loaded.pin.engine.name)
+    pins.verify_model(loaded)
+    return loaded
+
+
+@contextmanager
+def opened(
+    name: str, loaded: LoadedPin | None, *, log: Path, announce: Announce
+) -> Generator[Opened]:
+    """Attaches to a URL, or starts the pin's engine and stops it when the block ends."""
+    if loaded is None:
+        with Endpoint(name) as endpoint:
+            yield _attach(endpoint)
+        return
+    environment = environments.build(loaded.pin.engine.environment, announce=announce)
+    starter = launcher(loaded.pin.engine.name)
+    port = process.free_port()
+    command = starter.command(loaded, python=environment.python, port=port)
+    announce(f"starting {loaded.title}")
+    began = time.monotonic()
+    with Endpoint(f"http://127.0.0.1:{port}") as endpoint:
+
+        def ready() -> bool:
+            try:
+                return endpoint.get(starter.ready_path) is not None
+            except ConfigError:  # nobody listens yet
+                return False
+
+        deadline = loaded.pin.engine.ready_deadline_s
+        with process.running(
+            command, log=log, ready=ready, deadline_s=deadline, announce=announce
+        ) as engine:
+            asker = Asker(endpoint, starter.dialect(loaded))
+            try:
+                yield _launched(asker, loaded, began)
+            except EnginediffError:
+                engine.require_alive()  # a dead engine is the better explanation, with its log
+                raise
+
+
+def _launched(asker: Asker, loaded: LoadedPin, began: float) -> Opened:
+    # The first request with logprobs compiles (1.5 s, 15 s the very first time): it is launching.
+    asker.score([(1, 2, 3)], 1, at_once=1)
+    return Opened(
+        asker=asker,
+        title=loaded.title,
+        url=asker.endpoint.url,
+        pin=loaded,
+        identity=_identity(asker),
+        launch_seconds=time.monotonic() - began,
+    )
+
+
+def _attach(endpoint: Endpoint) -> Opened:
+    asker = Asker(endpoint, attached.recognise(endpoint.get, endpoint.url))
+    return Opened(
+        asker=asker,
+        title=endpoint.url,
+        url=endpoint.url,
+        pin=None,
+        identity=_identity(asker),
+        launch_seconds=None,
+    )
+
+
+def _identity(asker: Asker) -> dict[str, Any]:
+    dialect = asker.dialect
+    return dialect.identified(asker.endpoint.send(dialect.identity()))

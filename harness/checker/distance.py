@@ -1,0 +1,83 @@
+"""How far one answer lies from another on the same tokens: pure arithmetic on two Scores.
+
+d_t = lp_candidate(y_t) - lp_reference(y_t) is the difference for the token that stands at t.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.base.errors import RequestError
+from harness.base.record import Distance, Floats, Scores
+
+REST_FLOOR = 1e-6  # the probability left outside both top-k lists is not resolved below this
+SEGMENT = 16  # tokens
+
+
+def between(reference: Scores, candidate: Scores) -> Distance:
+    """All distances; RequestError where the candidate's arrays are not of the reference's shape."""
+    if candidate.top_ids.shape != reference.top_ids.shape:
+        raise RequestError(
+            f"the candidate gave {candidate.top_ids.shape} top logprobs (positions, ids), the "
+            f"reference has {reference.top_ids.shape}"
+        )
+    if not np.all(np.isfinite(candidate.logprobs)):
+        bad = int(np.argmin(np.isfinite(candidate.logprobs)))
+        raise RequestError(f"the candidate's logprob at position {bad + 1} is not a finite number")
+    margin = reference.top_logprobs[:, 0] - reference.top_logprobs[:, 1]
+    return Distance(
+        d=candidate.logprobs - reference.logprobs,
+        divergence=divergence(reference, candidate),
+        flip=candidate.top_ids[:, 0] != reference.top_ids[:, 0],
+        margin=margin,
+        margin_change=np.abs(_margin_in(candidate, reference) - margin),
+    )
+
+
+def divergence(reference: Scores, candidate: Scores) -> Floats:
+    """K_t (N,): KL(reference || candidate) over the ids in both lists, and the rest as one.
+
+    sum over v in V_t of p_ref(v) (lp_ref - lp_cand)  +  p_rest ln(p_rest_ref / p_rest_cand).
+    """
+    same = reference.top_ids[:, :, None] == candidate.top_ids[:, None, :]  # (N, k, k)
+    both = same.any(axis=2)  # (N, k)
+    found = same.argmax(axis=2)  # (N, k) where the candidate lists the reference's id
+    lp_ref = reference.top_logprobs
+    lp_cand = np.take_along_axis(candidate.top_logprobs, found, axis=1)
+    p_ref = np.where(both, np.exp(lp_ref), 0.0)
+    p_cand = np.where(both, np.exp(lp_cand), 0.0)
+    shared = np.where(both, p_ref * (lp_ref - lp_cand), 0.0).sum(axis=1)
+    rest_ref = np.maximum(1.0 - p_ref.sum(axis=1), REST_FLOOR)
+    rest_cand = np.maximum(1.0 - p_cand.sum(axis=1), REST_FLOOR)
+    return np.maximum(shared + rest_ref * np.log(rest_ref / rest_cand), 0.0)
+
+
+def worst_segment(d: Floats) -> tuple[float, int]:
+    """S_i, the largest mean |d| over any 16 neighbouring tokens, and where that segment starts.
+
+    A sequence shorter than a segment is one segment.
+    """
+    absolute = np.abs(d)
+    if len(absolute) <= SEGMENT:
+        return float(absolute.mean()), 0
+    sums = np.concatenate(([0.0], np.cumsum(absolute)))
+    means = (sums[SEGMENT:] - sums[:-SEGMENT]) / SEGMENT
+    start = int(means.argmax())
+    return float(means[start]), start
+
+
+def _margin_in(candidate: Scores, reference: Scores) -> Floats:
+    """The margin (N,) between the reference's two best ids in the candidate's distribution.
+
+    An id that the candidate does not list lies below all that it lists: bounded by the smallest.
+    """
+    lowest = candidate.top_logprobs.min(axis=1)
+
+    def of(rank: int) -> Floats:
+        same = candidate.top_ids == reference.top_ids[:, rank : rank + 1]  # (N, k)
+        listed = np.take_along_axis(
+            candidate.top_logprobs, same.argmax(axis=1)[:, None], axis=1
+        ).squeeze(1)
+        return np.where(same.any(axis=1), listed, lowest)
+
+    return of(0) - of(1)

@@ -1,0 +1,161 @@
+"""The sequential decision over groups of prompts, for teacher forcing (a group is a stratum) and
+for self-consistency (a group is a comparison).
+
+In each group four statistics, a unit being one prompt:
+
+    A  mean of min(|d|, c_token)                     bulk: most faults
+    K  mean divergence over the top-k lists          bulk: the whole distribution
+    F  share of tokens with another, decisive top-1  what greedy decoding would show
+    S  1 where the worst 16-token segment is bad     sparse: a few sequences, badly wrong
+
+DIFFERENT when the weighted sum of all E_diff reaches 1/alpha; EQUIVALENT when every E_eq of every
+group has reached 1/beta; otherwise INCONCLUSIVE.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from harness.checker.distance import Distance, worst_segment
+from harness.checker.eprocess import EProcess, log_weighted_sum, units_to_equivalent
+from harness.checker.outcome import StatisticRow, Word
+from harness.checker.tolerance import (
+    CAP,
+    SPARSE_SHARE,
+    Tolerance,
+    clipped_mean,
+    decisive_flips,
+)
+
+SHARE_OF_ALPHA = 1 / 2  # L1 and L2 are sequential and share alpha; L0 is exact and needs none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistic:
+    """One statistic of one prompt, and what its mean may be."""
+
+    name: str
+    of: Callable[[Distance, Tolerance], float]
+    tau: Callable[[Tolerance], float]
+    cap: float  # c_unit / tau: the value of one unit is clipped here
+
+
+STATISTICS = (
+    Statistic(
+        name="A", of=lambda x, t: clipped_mean(x.d, t.c_token), tau=lambda t: t.tau_a, cap=CAP
+    ),
+    Statistic(name="K", of=lambda x, _: float(x.divergence.mean()), tau=lambda t: t.tau_k, cap=CAP),
+    Statistic(
+        name="F",
+        of=lambda x, t: decisive_flips(x.flip, x.margin, t.m0),
+        tau=lambda t: t.tau_f,
+        cap=CAP,
+    ),
+    Statistic(
+        name="S",
+        of=lambda x, t: float(worst_segment(x.d)[0] > t.s0),
+        tau=lambda _: SPARSE_SHARE,
+        cap=1 / SPARSE_SHARE,
+    ),
+)
+
+
+class _Series:
+    """One statistic in one group: its e-process and its running mean."""
+
+    def __init__(self, statistic: Statistic, population: int, tolerance: Tolerance) -> None:
+        self.statistic = statistic
+        self.tolerance = tolerance
+        self.tau = statistic.tau(tolerance)
+        self.process = EProcess(population=population, mean=1 / statistic.cap)
+        self.sum = 0.0
+        self.path: list[tuple[float, float]] = []  # (log E_diff, log E_eq) after each unit
+
+    def add(self, distance: Distance) -> None:
+        value = self.statistic.of(distance, self.tolerance)
+        ceiling = self.statistic.cap * self.tau
+        self.sum += value
+        self.process.extend([min(value, ceiling) / ceiling])
+        self.path.append((self.process.log_different, self.process.log_equivalent))
+
+
+class Judge:
+    """Takes distances prompt by prompt, in the order of the permutation, and knows the verdict."""
+
+    def __init__(
+        self, *, level: str, groups: Mapping[str, tuple[int, Tolerance]], alpha: float, beta: float
+    ) -> None:
+        """`groups`: name -> (how many prompts there are, what they are held to)."""
+        self.level = level
+        self.alpha = alpha
+        self.beta = beta
+        self._series = {
+            name: [_Series(statistic, population, tolerance) for statistic in STATISTICS]
+            for name, (population, tolerance) in groups.items()
+        }
+
+    def add(self, group: str, distance: Distance) -> None:
+        """One more prompt of `group`."""
+        for series in self._series[group]:
+            series.add(distance)
+
+    def settled(self, group: str) -> bool:
+        """Whether every statistic of the group has shown EQUIVALENT: no need to draw on."""
+        needed = -math.log(self.beta)
+        return all(s.process.log_equivalent >= needed for s in self._series[group])
+
+    def drawn(self, group: str) -> int:
+        return self._series[group][0].process.drawn
+
+    def log_different(self) -> float:
+        """ln of the weighted sum of all E_diff; the weights are equal and sum to 1."""
+        series = [s for group in self._series.values() for s in group]
+        weight = 1 / len(series)
+        return log_weighted_sum([weight] * len(series), [s.process.log_different for s in series])
+
+    def word(self) -> Word:
+        if self.log_different() >= -math.log(self.alpha):
+            return Word.DIFFERENT
+        if all(self.settled(group) for group in self._series):
+            return Word.EQUIVALENT
+        return Word.INCONCLUSIVE
+
+    def rows(self) -> tuple[StatisticRow, ...]:
+        """All statistics, the strongest evidence for DIFFERENT first."""
+        rows = [self._row(group, s) for group, series in self._series.items() for s in series]
+        return tuple(sorted(rows, key=lambda row: -row.log10_different))
+
+    def paths(self) -> dict[str, list[tuple[float, float]]]:
+        """(log10 E_diff, log10 E_eq) after each prompt, by "group statistic"."""
+        return {
+            f"{group} {s.statistic.name}": [(_log10(a), _log10(b)) for a, b in s.path]
+            for group, series in self._series.items()
+            for s in series
+        }
+
+    def _row(self, group: str, series: _Series) -> StatisticRow:
+        process = series.process
+        drawn = process.drawn
+        unit = process.total / drawn if drawn else 0.0
+        ceiling = series.statistic.cap * series.tau
+        return StatisticRow(
+            level=self.level,
+            group=group,
+            statistic=series.statistic.name,
+            value=unit * ceiling if drawn else None,
+            raw=series.sum / drawn if drawn else None,
+            tolerance=series.tau,
+            units=drawn,
+            population=process.population,
+            log10_different=_log10(process.log_different),
+            log10_equivalent=_log10(process.log_equivalent),
+            equivalent=process.log_equivalent >= -math.log(self.beta),
+            units_needed=units_to_equivalent(process, unit, self.beta),
+        )
+
+
+def _log10(log: float) -> float:
+    """Certainty is written as 1e6: JSON has no infinity."""
+    return min(log / math.log(10), 1e6)

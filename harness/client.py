@@ -1,0 +1,171 @@
+"""Sends a dialect's requests to one endpoint, many at a time, and hands back the answers.
+
+A failed request raises; it never becomes an empty answer. The API key, if any, is read from
+`ENGINEDIFF_API_KEY` and appears in no message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import httpx
+import orjson
+
+from harness.base.case import Chat
+from harness.base.errors import ConfigError, RequestError
+from harness.base.record import Generation, Scores
+from launchers.dialect import Dialect, Request, Tokens
+from launchers.pins import SamplingTable
+
+T = TypeVar("T")
+TIMEOUT = httpx.Timeout(connect=10, read=300, write=60, pool=None)
+BUSY = 16  # requests in flight when a server is to be busy
+
+# The model's own distribution, untouched.
+OWN = SamplingTable(
+    temperature=1.0,
+    top_p=1.0,
+    top_k=0,
+    min_p=0.0,
+    repetition_penalty=1.0,
+    presence_penalty=0.0,
+    frequency_penalty=0.0,
+)
+
+
+class Endpoint:
+    """One base URL. Thread-safe; close it when done."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        key = os.environ.get("ENGINEDIFF_API_KEY")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        limits = httpx.Limits(max_connections=2 * BUSY, max_keepalive_connections=2 * BUSY)
+        # The environment's proxies are left out: an engine is on loopback or named outright.
+        self._client = httpx.Client(
+            headers=headers, limits=limits, timeout=TIMEOUT, trust_env=False
+        )
+
+    def __enter__(self) -> Endpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def get(self, path: str) -> bytes | None:
+        """The body of a 200 answer, None for another status; ConfigError where nobody answers."""
+        try:
+            response = self._client.get(self.url + path)
+        except httpx.UnsupportedProtocol as error:
+            raise ConfigError(f"{self.url}: must begin with http:// or https://") from error
+        except httpx.TransportError as error:
+            raise ConfigError(f"{self.url}: no HTTP server answers there ({error})") from error
+        return response.content if response.status_code == 200 else None
+
+    def send(self, request: Request) -> bytes:
+        """The body of a 200 answer; RequestError for anything else."""
+        where = f"{self.url}{request.path}"
+        try:
+            if request.body is None:
+                response = self._client.get(where)
+            else:
+                response = self._client.post(
+                    where,
+                    content=orjson.dumps(request.body),
+                    headers={"content-type": "application/json"},
+                )
+        except httpx.TransportError as error:
+            what = str(error) or type(error).__name__
+            raise RequestError(f"{where}: the request failed: {what}") from error
+        if response.status_code != 200:
+            raise RequestError(f"{where}: answered {response.status_code}: {response.text[:500]!r}")
+        return response.content
+
+
+class Asker:
+    """An endpoint and the language it speaks: tokens in, arrays out."""
+
+    def __init__(self, endpoint: Endpoint, dialect: Dialect) -> None:
+        self.endpoint = endpoint
+        self.dialect = dialect
+
+    def render(self, prompts: Sequence[Chat | str]) -> list[Tokens]:
+        """The token ids of each prompt, as this engine renders it."""
+
+        def ask(prompt: Chat | str) -> Tokens:
+            return self.dialect.rendered(self.endpoint.send(self.dialect.render(prompt)))
+
+        return in_parallel(ask, prompts, BUSY)
+
+    def usage(self, chats: Sequence[Chat]) -> list[int | None]:
+        """What the chat API counts as prompt tokens; None where an engine has no chat API."""
+
+        def ask(chat: Chat) -> int | None:
+            request = self.dialect.usage(chat)
+            if request is None:
+                return None
+            return self.dialect.prompt_tokens(self.endpoint.send(request))
+
+        return in_parallel(ask, chats, BUSY)
+
+    def score(self, sequences: Sequence[Tokens], top_k: int, *, at_once: int) -> list[Scores]:
+        """Scores of each sequence, `at_once` requests in flight."""
+
+        def ask(part: Sequence[Tokens]) -> list[Scores]:
+            answer = self.endpoint.send(self.dialect.score(part, top_k))
+            return self.dialect.scored(answer, part, top_k)
+
+        size = 1 if at_once == 1 else self.dialect.sequences_per_request
+        return flatten(in_parallel(ask, parts(sequences, size), at_once))
+
+    def generate(
+        self,
+        sequences: Sequence[Tokens],
+        *,
+        max_new_tokens: int,
+        sampling: SamplingTable,
+        seeds: Sequence[int],
+        top_k: int,
+        at_once: int,
+    ) -> list[Generation]:
+        """A continuation of each sequence."""
+
+        def ask(part: Sequence[tuple[Tokens, int]]) -> list[Generation]:
+            request = self.dialect.generate(
+                [tokens for tokens, _ in part],
+                max_new_tokens=max_new_tokens,
+                sampling=sampling,
+                seeds=[seed for _, seed in part],
+                top_k=top_k,
+            )
+            return self.dialect.generated(self.endpoint.send(request), top_k)
+
+        pairs = list(zip(sequences, seeds, strict=True))
+        size = 1 if at_once == 1 else self.dialect.sequences_per_request
+        return flatten(in_parallel(ask, parts(pairs, size), at_once))
+
+
+S = TypeVar("S")
+
+
+def in_parallel(ask: Callable[[S], T], items: Sequence[S], at_once: int) -> list[T]:
+    """`ask` of each item, in order; on the first failure (or Ctrl-C) what has not begun is left."""
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        futures = [pool.submit(ask, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def parts(items: Sequence[S], size: int) -> list[Sequence[S]]:
+    """`items` in runs of `size`, the last one shorter."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def flatten(lists: Sequence[Sequence[T]]) -> list[T]:
+    return [item for inner in lists for item in inner]

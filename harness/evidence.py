@@ -1,0 +1,62 @@
+"""What the candidate answered, a row per prompt and comparison: judging can be repeated from it.
+
+Trade-off accepted: rows are written in the order in which they were drawn, and the file gets its
+name when the check ends, so an interrupted check leaves no evidence rather than half of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.base import atomic
+from harness.base.record import Distance
+
+SCHEMA = pa.schema(
+    [
+        ("level", pa.string()),
+        ("group", pa.string()),
+        ("case_id", pa.string()),
+        ("d", pa.list_(pa.float64())),  # (N,) and so are the others
+        ("divergence", pa.list_(pa.float32())),
+        ("flip", pa.list_(pa.bool_())),
+        ("margin", pa.list_(pa.float32())),
+        ("margin_change", pa.list_(pa.float32())),
+    ],
+    metadata={"schema": "1"},
+)
+
+
+class Evidence:
+    """An open evidence file."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+
+    def add(self, level: str, group: str, case_id: str, distance: Distance) -> None:
+        row = {
+            "level": level,
+            "group": group,
+            "case_id": case_id,
+            "d": distance.d,
+            "divergence": distance.divergence.astype(np.float32),
+            "flip": distance.flip,
+            "margin": distance.margin.astype(np.float32),
+            "margin_change": distance.margin_change.astype(np.float32),
+        }
+        self._writer.write_table(pa.Table.from_pylist([row], schema=SCHEMA))
+
+
+@contextmanager
+def written(path: Path) -> Generator[Evidence]:
+    """Evidence that becomes `path` when the block ends well."""
+    with (
+        atomic.replacing(path) as temporary,
+        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
+    ):
+        yield Evidence(writer)

@@ -1,0 +1,110 @@
+"""L2 asked: the reference's own tokens, scored by the candidate, stratum by stratum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from harness.base.record import Scores
+from harness.checker import forced
+from harness.checker.distance import SEGMENT, between, worst_segment
+from harness.checker.judge import SHARE_OF_ALPHA, Judge
+from harness.checker.outcome import Word
+from harness.client import BUSY
+from harness.levels import telling
+from harness.levels.state import Check, Finding
+
+TITLE = "teacher-forced: the reference's tokens, scored"
+
+
+def run(check: Check) -> tuple[Word, list[str]]:
+    """L2: the reference's own tokens, scored by the candidate, stratum by stratum."""
+    trace, settings = check.trace, check.settings
+    judge = Judge(
+        level="L2",
+        groups={s: (len(trace.members(s)), check.tolerances.of(s)) for s in trace.strata},
+        alpha=settings.alpha * SHARE_OF_ALPHA,
+        beta=settings.beta,
+    )
+    check.judges.append(judge)
+    orders = {
+        s: iter(forced.permutation(trace.members(s), seed=settings.seed, name=s))
+        for s in trace.strata
+    }
+    for size in _round_sizes():
+        rows = [
+            row for s, order in orders.items() if not judge.settled(s) for row in _take(order, size)
+        ]
+        if not rows or judge.word() is not Word.INCONCLUSIVE:
+            break
+        for row, scores in zip(rows, _scores(check, rows), strict=True):
+            _judge_forced(check, judge, row, scores)
+        check.announce(telling.progress(judge, check.tokens))
+    return judge.word(), telling.explain(judge)
+
+
+def _round_sizes() -> Iterator[int]:
+    """Prompts of each stratum in a round: few at first, so that a gross fault costs little."""
+    yield from (2, 2, 4)
+    while True:
+        yield 8
+
+
+def _take(order: Iterator[int], size: int) -> list[int]:
+    return [row for _, row in zip(range(size), order, strict=False)]
+
+
+def _scores(check: Check, rows: list[int]) -> list[Scores]:
+    """The candidate's scores of trace rows, asked together; kept for the comparisons of L1."""
+    sequences = [check.trace[row].token_ids for row in rows]
+    answers = check.asker.score(sequences, check.top_k, at_once=BUSY)
+    check.tokens += sum(map(len, sequences))
+    check.scores.update(zip(rows, answers, strict=True))
+    return answers
+
+
+def _judge_forced(check: Check, judge: Judge, row: int, scores: Scores) -> None:
+    recorded = check.trace[row]
+    distance = between(recorded.scores, scores)
+    judge.add(recorded.case.stratum, distance)
+    check.evidence.add("L2", recorded.case.stratum, recorded.case.id, distance)
+    check.histogram.add(distance.d)
+    ids = np.array(recorded.token_ids[1:])
+    check.breakdown.add(distance.d, check.classes[ids], recorded.prompt_tokens)
+    mean, start = worst_segment(distance.d)
+    if mean > check.worst.mean:
+        check.worst = Finding(
+            mean=mean, row=row, start=start, scores=scores.slice(start, start + SEGMENT)
+        )
+
+
+def worst_segment_table(check: Check) -> dict[str, Any] | None:
+    """The 16 tokens where the candidate is furthest off, side by side with the reference."""
+    worst = check.worst
+    if worst.scores is None:
+        return None
+    recorded = check.trace[worst.row]
+    span = range(worst.start, worst.start + len(worst.scores.logprobs))
+    reference = recorded.scores.slice(span.start, span.stop)
+    return {
+        "case_id": recorded.case.id,
+        "stratum": recorded.case.stratum,
+        "mean_absolute_d": worst.mean,
+        "tokens": [
+            {
+                "position": row + 1,
+                "text": _read(check, recorded.token_ids[row + 1]),
+                "reference_logprob": float(reference.logprobs[i]),
+                "candidate_logprob": float(worst.scores.logprobs[i]),
+                "reference_top": _read(check, int(reference.top_ids[i, 0])),
+                "candidate_top": _read(check, int(worst.scores.top_ids[i, 0])),
+            }
+            for i, row in enumerate(span)
+        ],
+    }
+
+
+def _read(check: Check, token_id: int) -> str:
+    return check.texts.get(token_id, f"<id {token_id}>")

@@ -1,0 +1,69 @@
+"""What one check knows as it goes on, shared by its levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.base.record import Scores
+from harness.candidate import Opened
+from harness.checker import forced
+from harness.checker.judge import Judge
+from harness.checker.outcome import LevelResult
+from harness.checker.picture import Histogram
+from harness.checker.tolerance import ClassTolerances
+from harness.client import Asker
+from harness.evidence import Evidence
+from harness.recording import Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What decides how sure a verdict is."""
+
+    seed: int  # of the permutations
+    alpha: float  # the chance of DIFFERENT at most, when the candidate is at its tolerance
+    beta: float  # the chance of EQUIVALENT at most, when it is just beyond
+
+
+@dataclass(slots=True, kw_only=True)
+class Finding:
+    """The worst 16-token segment met so far."""
+
+    mean: float = -1.0
+    row: int = -1
+    start: int = 0
+    scores: Scores | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Check:
+    """One check as it goes on. `run` leaves everything that the verdict is made of here."""
+
+    opened: Opened
+    trace: Trace
+    tolerances: ClassTolerances
+    settings: Settings
+    evidence: Evidence
+    announce: Callable[[str], None]
+    levels: list[LevelResult] = field(default_factory=list)
+    judges: list[Judge] = field(default_factory=list)
+    breakdown: forced.Breakdown = field(default_factory=forced.Breakdown)
+    histogram: Histogram = field(default_factory=Histogram)
+    worst: Finding = field(default_factory=Finding)
+    tokens: int = 0
+    alone: dict[int, Scores] = field(default_factory=dict)  # of the L1 batch at hand
+    scores: dict[int, Scores] = field(default_factory=dict)  # row -> what the busy server said
+    classes: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    texts: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def asker(self) -> Asker:
+        return self.opened.asker
+
+    @property
+    def top_k(self) -> int:
+        return int(self.trace.manifest["top_k"])

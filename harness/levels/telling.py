@@ -1,0 +1,48 @@
+"""What a level says while it goes on, and when it ends: in words."""
+
+from __future__ import annotations
+
+import math
+
+from harness.checker.judge import Judge
+from harness.checker.outcome import Word
+from harness.checker.tolerance import SPARSE_SHARE
+
+
+def progress(judge: Judge, tokens: int) -> str:
+    rows = judge.rows()
+    settled = sum(row.equivalent for row in rows)
+    evidence = max(judge.log_different() / math.log(10), -9.9)
+    needed = -math.log10(judge.alpha)
+    return (
+        f"{judge.level}: {tokens:,} tokens, {settled} of {len(rows)} statistics show "
+        f"EQUIVALENT, evidence for DIFFERENT 10^{evidence:.1f} of 10^{needed:.1f}"
+    )
+
+
+def explain(judge: Judge) -> list[str]:
+    """Why the level says what it says, in words."""
+    rows = judge.rows()
+    word = judge.word()
+    if word is Word.DIFFERENT:
+        return [
+            f"{row.group}: {row.statistic} is {row.raw:.3g}, {row.raw / row.tolerance:.3g} "
+            f"times its tolerance {row.tolerance:.3g}, over {row.units} prompts"
+            for row in rows[:3]
+            if row.raw is not None and row.raw > row.tolerance
+        ]
+    if word is Word.EQUIVALENT:
+        return [
+            f"all {len(rows)} statistics are within tolerance; bad sequences are under "
+            f"{SPARSE_SHARE:.0%} (fewer than that are not excluded)"
+        ]
+    unsettled = [row for row in rows if not row.equivalent]
+    return [
+        f"{row.group}: {row.statistic} is undecided after {row.units} of {row.population} prompts"
+        + (
+            f"; about {row.units_needed} more of the same would show EQUIVALENT"
+            if row.units_needed is not None
+            else "; this corpus is too small to decide it"
+        )
+        for row in unsettled[:3]
+    ]

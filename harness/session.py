@@ -1,0 +1,179 @@
+"""One check from end to end: what can be refused is refused, then launch, ask, judge, write.
+
+runs/<id>/  engine.log  tokens/evidence.parquet  verdict.json  report.html
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from harness import candidate, check, evidence, recorder, report, verdict
+from harness.base import atomic, strict_toml
+from harness.base.errors import ConfigError
+from harness.base.home import home
+from harness.checker.tolerance import ALL, ClassTolerances
+from harness.levels import forced as forced_level
+from harness.levels.state import Check, Settings
+from harness.recording import Trace
+from harness.verdict import Verdict
+from launchers import pins
+from launchers.pins import LoadedPin
+from suites import corpus
+
+Announce = Callable[[str], None]
+
+
+def new_run() -> Path:
+    """A run directory of its own; made when its first file is written."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return home() / "runs" / f"{stamp}-{secrets.token_hex(3)}"
+
+
+def check_candidate(
+    name: str,
+    changes: Sequence[str],
+    *,
+    against: Trace,
+    numerics: str | None,
+    settings: Settings,
+    announce: Announce,
+) -> tuple[Verdict, Path]:
+    """The verdict of one candidate and its run directory. Raises an EnginediffError."""
+    loaded = candidate.prepared(name, changes)
+    chosen = _numerics(loaded, numerics, against)
+    tolerances = tolerances_of(against, chosen)
+    _refuse_other_model(loaded, against)
+    run = new_run()
+    log = run / "engine.log"
+    with (
+        candidate.opened(name, loaded, log=log, announce=announce) as opened,
+        evidence.written(run / "tokens" / "evidence.parquet") as file,
+    ):
+        began = time.monotonic()
+        state = Check(
+            opened=opened,
+            trace=against,
+            tolerances=tolerances,
+            settings=settings,
+            evidence=file,
+            announce=announce,
+        )
+        check.run(state)
+        seconds = time.monotonic() - began
+    result = _verdict(state, tolerances, chosen, seconds)
+    atomic.write_bytes(run / "verdict.json", verdict.to_json(result, run))
+    atomic.write_bytes(run / "report.html", report.page(result).encode())
+    return result, run
+
+
+def record_trace(name: str, changes: Sequence[str], *, path: Path, announce: Announce) -> None:
+    """Launches a reference pin (or attaches to a running one) and records it to `path`."""
+    cases = corpus.load()
+    loaded = candidate.prepared(name, changes)
+    log = new_run() / "engine.log"
+    with candidate.opened(name, loaded, log=log, announce=announce) as opened:
+        recorder.record(opened, cases, corpus=corpus.fingerprint(), path=path, announce=announce)
+
+
+def trace_of(name: str, *, announce: Announce) -> Trace:
+    """The trace at a path, or of a reference pin: recorded once, then kept under its hash."""
+    if Path(name).is_file() or name.endswith(".trace"):
+        return Trace(Path(name))
+    if candidate.is_url(name):
+        path = new_run() / "reference.trace"
+        record_trace(name, (), path=path, announce=announce)
+        return Trace(path)
+    loaded = pins.load(name)
+    key = f"{loaded.hash[:16]}-{corpus.fingerprint()[:8]}-{recorder.RECIPE}"
+    path = home() / "traces" / f"{name.removesuffix('.toml').replace('/', '-')}-{key}.trace"
+    if not path.is_file():
+        record_trace(name, (), path=path, announce=announce)
+    return Trace(path)
+
+
+def tolerances_of(trace: Trace, numerics: str) -> ClassTolerances:
+    """The tolerances that a trace carries for a numerics class."""
+    tables: list[dict[str, Any]] = trace.manifest["tolerances"]
+    for table in tables:
+        if table["numerics"] == numerics:
+            return strict_toml.convert(ClassTolerances, table, f"{trace.path}: tolerances")
+    known = ", ".join(table["numerics"] for table in tables)
+    raise ConfigError(f"{trace.path} has tolerances for {known}, and none for {numerics!r}")
+
+
+def _numerics(loaded: LoadedPin | None, asked: str | None, trace: Trace) -> str:
+    """What the candidate promises: its pin says so; of a URL the strictest unless it is said."""
+    if loaded is None:
+        return asked or trace.manifest["tolerances"][0]["numerics"]
+    if asked is not None and asked != loaded.pin.numerics:
+        raise ConfigError(
+            f"--numerics {asked}: the pin {loaded.name} promises {loaded.pin.numerics}; "
+            f"to change the promise say --set numerics={asked}"
+        )
+    return loaded.pin.numerics
+
+
+def _refuse_other_model(loaded: LoadedPin | None, trace: Trace) -> None:
+    if loaded is None:
+        return
+    recorded = trace.manifest["model"]
+    model = loaded.pin.model
+    if model.name != recorded["name"]:
+        raise ConfigError(
+            f"{trace.path} was recorded of {recorded['name']!r}, but {loaded.name} serves "
+            f"{model.name!r}: record a trace of that model, or check another pin"
+        )
+    if recorded["tokenizer"] not in (None, pins.tokenizer_hash(model.files)):
+        raise ConfigError(
+            f"{trace.path} was recorded with another tokenizer than that of {loaded.name} "
+            f"(tokenizer.json or tokenizer_config.json in {loaded.model_path})"
+        )
+
+
+def _verdict(state: Check, tolerances: ClassTolerances, numerics: str, seconds: float) -> Verdict:
+    trace, settings = state.trace, state.settings
+    word, level = verdict.combine(state.levels, tolerances.weakness)
+    deciding = [result for result in state.levels if result.level == level]
+    reasons = [reason for result in deciding for reason in result.reasons]
+    rows = [row for judge in state.judges for row in judge.rows()]
+    return Verdict(
+        schema=1,
+        verdict=word,
+        level=level,
+        candidate=state.opened.described(),
+        reference={"trace": trace.path.name, "sha256": trace.sha256, **trace.manifest["reference"]},
+        numerics=numerics,
+        reasons=tuple(reasons or [tolerances.weakness or "no data"]),
+        caveats=verdict.caveats(tolerances, numerics, state.opened.pin is None),
+        tokens=state.tokens,
+        seconds=round(seconds, 3),
+        launch_seconds=state.opened.launch_seconds,
+        alpha=settings.alpha,
+        beta=settings.beta,
+        seed=settings.seed,
+        levels=tuple(state.levels),
+        statistics=tuple(rows),
+        tolerances=asdict(tolerances),
+        breakdown={
+            **state.breakdown.table(),
+            "histogram": state.histogram.table(),
+            "benign": trace.manifest["benign"][numerics],
+            "paths": {judge.level: judge.paths() for judge in state.judges},
+        },
+        worst_segment=forced_level.worst_segment_table(state),
+        provenance={
+            "enginediff": version("enginediff"),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "benign_scale": tolerances.of(ALL).benign_mean_d,
+        },
+    )

@@ -1,0 +1,93 @@
+"""What a person sees in the terminal: progress on stderr, the verdict on stdout."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.checker.outcome import StatisticRow, Word
+from harness.verdict import Verdict, to_json
+
+COLOURS = {Word.EQUIVALENT: "green", Word.DIFFERENT: "red", Word.INCONCLUSIVE: "yellow"}
+PLAIN_LINE_EVERY_S = 2.0
+
+
+@contextmanager
+def announcing() -> Generator[Callable[[str], None]]:
+    """A live line on a terminal; a line now and then where stderr is a file or a pipe."""
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        with console.status("") as status:
+            began = time.monotonic()
+
+            def update(text: str) -> None:
+                status.update(f"{time.monotonic() - began:4.0f} s  {escape(text)}")
+
+            yield update
+        return
+    last = [-PLAIN_LINE_EVERY_S, ""]
+
+    def line(text: str) -> None:
+        # The head of a message says what goes on; its numbers alone need no line each.
+        now, head = time.monotonic(), text.split(":")[0]
+        if head != last[1] or now - float(last[0]) >= PLAIN_LINE_EVERY_S:
+            print(text, file=sys.stderr, flush=True)
+            last[:] = [now, head]
+
+    yield line
+
+
+def show_json(verdict: Verdict, run: Path) -> None:
+    """One JSON object on one line."""
+    sys.stdout.write(to_json(verdict, run).decode())
+
+
+def show(verdict: Verdict, run: Path) -> None:
+    """The verdict first, then why, then the statistics, then where the report is."""
+    console = Console(highlight=False)
+    colour = COLOURS[verdict.verdict]
+    console.print(f"[bold {colour}]{verdict.verdict}[/]  {escape(verdict.candidate['title'])}")
+    console.print(f"  against {escape(verdict.reference['title'])}, judged as {verdict.numerics}")
+    for reason in verdict.reasons:
+        console.print(f"  {verdict.level}: {escape(reason)}", soft_wrap=True)
+    launch = "" if verdict.launch_seconds is None else f", launch {verdict.launch_seconds:.0f} s"
+    console.print(f"  {verdict.tokens:,} tokens in {verdict.seconds:.1f} s{launch}")
+    if verdict.statistics:
+        console.print(_table(verdict))
+    console.print(
+        f"  wrong DIFFERENT: at most {verdict.alpha:.1%}; wrong EQUIVALENT: at most "
+        f"{verdict.beta:.1%}, in either case given the tolerances"
+    )
+    console.print(f"  report: {run / 'report.html'}", soft_wrap=True)
+
+
+def _table(verdict: Verdict) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 2), header_style="bold")
+    table.add_column("level and group")
+    for name in ("A nats", "K nats", "F share", "S share"):
+        table.add_column(f"{name}", justify="right")
+    table.add_column("prompts", justify="right")
+    groups: dict[tuple[str, str], dict[str, StatisticRow]] = {}
+    for row in verdict.statistics:
+        groups.setdefault((row.level, row.group), {})[row.statistic] = row
+    for (level, group), rows in sorted(groups.items()):
+        some = next(iter(rows.values()))
+        cells = [_cell(rows[name]) for name in "AKFS"]
+        table.add_row(f"{level} {escape(group)}", *cells, f"{some.units}/{some.population}")
+    table.caption = "value / tolerance; = shows EQUIVALENT, ! above its tolerance, ? undecided"
+    table.caption_justify = "left"
+    return table
+
+
+def _cell(row: StatisticRow) -> str:
+    if row.value is None:
+        return "-"
+    mark = "=" if row.equivalent else "!" if row.value > row.tolerance else "?"
+    return f"{row.value:.1e}/{row.tolerance:.0e} {mark}"

@@ -1,0 +1,36 @@
+"""A server that somebody else started: what it is, is found out by asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+
+from harness.base.errors import ConfigError
+from launchers.dialect import Dialect
+from launchers.reference import ReferenceDialect
+from launchers.vllm import VllmDialect
+
+Get = Callable[[str], bytes | None]  # the body of a 200 answer to a GET; None: any other status
+
+
+def recognise(get: Get, url: str) -> Dialect:
+    """The dialect of the server behind `get`; ConfigError where it is no engine that we know."""
+    identity = _table(get("/identity"))
+    if identity.get("engine") == "enginediff-reference":
+        return ReferenceDialect(model=str(identity["model"]))
+    models = _table(get("/v1/models")).get("data")
+    if isinstance(models, list) and models and "version" in _table(get("/version")):
+        return VllmDialect(model=str(models[0]["id"]))
+    raise ConfigError(
+        f"{url}: something answers there, but it is no engine that enginediff can speak to "
+        "(vLLM, which has /version and /v1/models, or enginediff's reference server)"
+    )
+
+
+def _table(answer: bytes | None) -> dict[str, object]:
+    try:
+        value = orjson.loads(answer or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,92 @@
+"""What every engine can be asked at the level of tokens: the seam between harness and engines.
+
+A dialect is pure: it makes requests and reads answers; sending them is the client's business. A
+dialect that has an engine of its own to start offers a `command` too (`launchers.registry`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.base.case import Chat
+from harness.base.record import Generation, Scores
+from launchers.pins import LoadedPin, SamplingTable
+from launchers.process import Command
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One HTTP request to an engine; `body` is JSON, None for a GET."""
+
+    path: str
+    body: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One way of computing the same scores; a benign pool is made of them."""
+
+    name: str
+    implementation: str
+    options: Mapping[str, Any]
+    sequences_per_request: int
+
+
+class Dialect(Protocol):
+    """One engine's language. Answers that are not what was asked for raise RequestError."""
+
+    engine: str
+    sequences_per_request: int  # how many sequences one score or generate request should carry
+
+    def render(self, prompt: Chat | str) -> Request:
+        """Asks for the token ids of a prompt: a chat through the template, a text as it is."""
+        ...
+
+    def rendered(self, answer: bytes) -> Tokens: ...
+
+    def usage(self, chat: Chat) -> Request | None:
+        """Asks the chat API for one token, to see what it counts as prompt tokens."""
+        ...
+
+    def prompt_tokens(self, answer: bytes) -> int: ...
+
+    def score(self, sequences: Sequence[Tokens], top_k: int) -> Request:
+        """Asks for the logprobs of given tokens, computed afresh and not from a prefix cache."""
+        ...
+
+    def scored(self, answer: bytes, sequences: Sequence[Tokens], top_k: int) -> list[Scores]: ...
+
+    def generate(
+        self,
+        sequences: Sequence[Tokens],
+        *,
+        max_new_tokens: int,
+        sampling: SamplingTable,
+        seeds: Sequence[int],
+        top_k: int,
+    ) -> Request:
+        """Asks for continuations, each with the logprobs under the model's own distribution."""
+        ...
+
+    def generated(self, answer: bytes, top_k: int) -> list[Generation]: ...
+
+    def identity(self) -> Request:
+        """Asks the server what it is: version, model, limits."""
+        ...
+
+    def identified(self, answer: bytes) -> dict[str, Any]: ...
+
+
+class Launcher(Protocol):
+    """How one engine is started from a pin."""
+
+    def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command: ...
+
+    def dialect(self, loaded: LoadedPin) -> Dialect: ...
+
+    ready_path: str  # answers 200 when the engine can serve

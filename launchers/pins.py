@@ -1,0 +1,241 @@
+"""A pin: one TOML file that fixes everything that can change an engine's output.
+
+Named by `MODEL/NAME` (shipped under `launchers/pins/`) or by a path, so that users keep their own.
+`derive` changes single keys (`--set KEY=VALUE`) and gives a pin with a hash of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from harness.base import strict_toml
+from harness.base.errors import ConfigError
+
+SHIPPED = Path(__file__).parent / "pins"
+MODELS = Path(__file__).parent / "models"
+NUMERICS_CLASSES = ("fp32", "bf16")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+CHANGES_OUTPUTS = re.compile(r".*\.(safetensors|json|jinja|model|tiktoken|py)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTable:
+    """Which engine, exactly."""
+
+    name: str  # a row of launchers.registry
+    version: str
+    environment: str  # a lock file in launchers/locks
+    ready_deadline_s: float  # from start to the first good answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTable:
+    """Which weights, tokenizer and template, exactly."""
+
+    name: str
+    revision: str
+    path: str  # a folder shipped in launchers/models, an absolute path, or one beside the pin
+    files: Mapping[str, str]  # file name -> sha256, for every file that can change an output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingTable:
+    """What a request of ours sends when nothing else is asked: always all of it."""
+
+    temperature: float
+    top_p: float
+    top_k: int  # 0: off
+    min_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenanceTable:
+    """Where the recipe comes from, and how far it was tried. Not part of the hash."""
+
+    source: str
+    state: str  # verified, unverified, unsupported
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Everything that can change an output. `args` and `env` are the engine's own flags."""
+
+    schema: int
+    numerics: str  # the precision that this pin promises: it is judged by that class's tolerance
+    hardware: str  # a hardware profile
+    engine: EngineTable
+    model: ModelTable
+    args: Mapping[str, Any]  # flag without its dashes -> value
+    env: Mapping[str, str]
+    sampling: SamplingTable
+    provenance: ProvenanceTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedPin:
+    """A pin, its name, what `--set` changed in it, and its model's folder on this machine."""
+
+    name: str
+    pin: Pin
+    changes: tuple[str, ...]
+    model_path: Path
+
+    @property
+    def hash(self) -> str:
+        """sha256 over everything but the provenance: equal hashes promise equal outputs."""
+        content = asdict(self.pin)
+        del content["provenance"]
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def title(self) -> str:
+        """What a reader sees: the name, and each change."""
+        return " ".join([self.name, *(f"--set {change}" for change in self.changes)])
+
+
+def load(name: str, changes: Sequence[str] = ()) -> LoadedPin:
+    """The pin `MODEL/NAME` or at a path, with `KEY=VALUE` changes. Raises ConfigError."""
+    path = _locate(name)
+    table = strict_toml.load(path)
+    for change in changes:
+        _apply(table, change)
+    where = f"{path} with {', '.join(changes)}" if changes else str(path)
+    if _sets(changes, "model.path") and not _sets(changes, "model.files"):
+        folder = _model_folder(str(table["model"]["path"]), path)
+        table["model"]["files"] = hash_files(folder)
+    pin = strict_toml.convert(Pin, table, where)
+    _check(pin, where)
+    return LoadedPin(
+        name=name,
+        pin=pin,
+        changes=tuple(changes),
+        model_path=_model_folder(pin.model.path, path),
+    )
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """sha256 of each file of a model folder that can change an output."""
+    require_model(folder)
+    names = sorted(p.name for p in folder.iterdir() if CHANGES_OUTPUTS.fullmatch(p.name))
+    return {name: _sha256(folder / name) for name in names}
+
+
+def verify_model(loaded: LoadedPin) -> None:
+    """Raises ConfigError unless the folder holds exactly the files that the pin fixes."""
+    require_model(loaded.model_path)
+    found = hash_files(loaded.model_path)
+    pinned = dict(loaded.pin.model.files)
+    for name in sorted(found.keys() | pinned.keys()):
+        if name not in found:
+            raise ConfigError(f"{loaded.model_path}: {name} is missing; {loaded.name} pins it")
+        if name not in pinned:
+            raise ConfigError(
+                f"{loaded.model_path}: {name} can change outputs and is not pinned; add it to "
+                f"[model.files] of {loaded.name}, with sha256 {found[name]}"
+            )
+        if found[name] != pinned[name]:
+            raise ConfigError(
+                f"{loaded.model_path / name} has sha256 {found[name]}, but {loaded.name} pins "
+                f"{pinned[name]}; if the change is meant, say --set model.path="
+                f"{loaded.model_path}: the derived pin takes the hashes as they are"
+            )
+
+
+def require_model(folder: Path) -> None:
+    """Raises ConfigError unless `folder` is a model folder with configuration and weights."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: there is no such model folder")
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder}: holds no config.json; it is not a model folder")
+    if not any(folder.glob("*.safetensors")):
+        raise ConfigError(f"{folder}: holds no weights (*.safetensors)")
+
+
+def tokenizer_hash(files: Mapping[str, str]) -> str:
+    """One hash over the tokenizer's files: two models may share it."""
+    return hashlib.sha256(json.dumps([files.get(n) for n in TOKENIZER_FILES]).encode()).hexdigest()
+
+
+def shipped() -> list[str]:
+    """The names of all shipped pins."""
+    return sorted(str(p.relative_to(SHIPPED).with_suffix("")) for p in SHIPPED.glob("*/*.toml"))
+
+
+def _locate(name: str) -> Path:
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"{name}: there is no such file")
+        return path
+    path = SHIPPED / f"{name}.toml"
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no pin {name!r}; shipped are {', '.join(shipped())}; "
+            "your own is named by its path, which ends in .toml"
+        )
+    return path
+
+
+def _model_folder(path: str, pin: Path) -> Path:
+    shipped_model = MODELS / path
+    if "/" not in path and shipped_model.is_dir():
+        return shipped_model
+    return (pin.parent / Path(path).expanduser()).absolute()
+
+
+def _apply(table: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {change}: must be KEY=VALUE, as in --set args.dtype=bfloat16")
+    parts = key.split(".")
+    place: dict[str, Any] = table
+    for part in parts[:-1]:
+        inner = place.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {change}: {part!r} is a value, not a table")
+        place = cast("dict[str, Any]", inner)
+    place[parts[-1]] = _value(text)
+
+
+def _value(text: str) -> object:
+    """A TOML value, or JSON (`{"rope_theta": 2e4}`), or else the text as it stands."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    try:
+        return copy.copy(json.loads(text))
+    except json.JSONDecodeError:
+        return text
+
+
+def _sets(changes: Sequence[str], prefix: str) -> bool:
+    return any(change.split("=")[0].startswith(prefix) for change in changes)
+
+
+def _check(pin: Pin, where: str) -> None:
+    if pin.schema != 1:
+        raise ConfigError(f"{where}: schema is {pin.schema}; this enginediff reads 1")
+    if pin.numerics not in NUMERICS_CLASSES:
+        known = ", ".join(NUMERICS_CLASSES)
+        raise ConfigError(f"{where}: numerics is {pin.numerics!r}; it must be one of {known}")
+    if pin.engine.ready_deadline_s <= 0:
+        raise ConfigError(f"{where}: engine.ready_deadline_s must be above 0")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,199 @@
+"""The reference engine: how our small server is started, and its language.
+
+The server itself (`reference_server/`) runs in an environment of its own; here is no torch.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from harness.base.case import Chat
+from harness.base.errors import RequestError
+from harness.base.record import Generation, Scores
+from launchers.dialect import Request, Tokens, Variant
+from launchers.pins import LoadedPin, SamplingTable
+from launchers.process import Command
+
+SERVER = Path(__file__).parent / "reference_server"
+CHUNK = 48  # tokens: short enough that every stratum is cut
+
+
+class ReferenceLauncher:
+    """`python launchers/reference_server`, with the pin's flags."""
+
+    ready_path = "/health"
+
+    def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
+        flags = [part for name, value in loaded.pin.args.items() for part in (f"--{name}", value)]
+        argv = [
+            *(str(python), str(SERVER)),
+            *("--model", str(loaded.model_path)),
+            *("--name", loaded.pin.model.name),
+            *("--host", "127.0.0.1"),
+            *("--port", str(port)),
+            *map(str, flags),
+        ]
+        home = str(python.parent.parent / "home")
+        path = os.environ.get("PATH", os.defpath)
+        return Command(argv=tuple(argv), env={"PATH": path, "HOME": home, **loaded.pin.env})
+
+    def dialect(self, loaded: LoadedPin) -> ReferenceDialect:
+        return ReferenceDialect(model=loaded.pin.model.name)
+
+
+def benign_pool(numerics: str) -> tuple[Variant, ...]:
+    """Configurations that are right by definition in a numerics class, from two implementations.
+
+    The first implementation is Transformers, the second the direct computation in plain torch.
+    """
+    dtype = {"fp32": "float32", "bf16": "bfloat16"}[numerics]
+    library: list[tuple[str, dict[str, Any], int]] = [
+        ("eager", {"attention": "eager"}, 1),
+        ("sdpa", {"attention": "sdpa"}, 1),
+        ("batch of 8", {"attention": "eager", "batch": 8}, 8),
+        ("sdpa, batch of 16", {"attention": "sdpa", "batch": 16}, 16),
+        (f"chunks of {CHUNK}", {"attention": "eager", "chunk": CHUNK}, 1),
+    ]
+    direct: list[tuple[str, dict[str, Any], int]] = [
+        ("whole", {"dtype": dtype}, 1),
+        (f"chunks of {CHUNK}", {"dtype": dtype, "chunk": CHUNK}, 1),
+    ]
+    if numerics == "fp32":
+        direct.append(("fp64", {"dtype": "float64"}, 1))
+    return (
+        *(_variant("transformers", name, {"dtype": dtype, **o}, n) for name, o, n in library),
+        *(_variant("direct", name, {"attention": "eager", **o}, n) for name, o, n in direct),
+    )
+
+
+def _variant(implementation: str, name: str, options: dict[str, Any], batch: int) -> Variant:
+    whole = {"implementation": implementation, "batch": 1, "chunk": None, **options}
+    return Variant(
+        name=f"{implementation} {whole['dtype']}, {name}",
+        implementation=implementation,
+        options=whole,
+        sequences_per_request=max(batch, 8),
+    )
+
+
+class ReferenceDialect:
+    """Requests and answers of the reference server."""
+
+    engine = "reference"
+    sequences_per_request = 16
+
+    def __init__(self, *, model: str) -> None:
+        self.model = model
+
+    def identity(self) -> Request:
+        return Request(path="/identity", body=None)
+
+    def identified(self, answer: bytes) -> dict[str, Any]:
+        return orjson.loads(answer)
+
+    def render(self, prompt: Chat | str) -> Request:
+        if isinstance(prompt, str):
+            return Request(path="/tokenize", body={"text": prompt})
+        tools = None if prompt.tools is None else list(prompt.tools)
+        chat = {"messages": list(prompt.messages), "tools": tools, "thinking": prompt.thinking}
+        return Request(path="/render", body=chat)
+
+    def rendered(self, answer: bytes) -> Tokens:
+        return tuple(orjson.loads(answer)["token_ids"])
+
+    def usage(self, chat: Chat) -> None:
+        """The reference has no chat API, and counts nothing."""
+        del chat
+
+    def prompt_tokens(self, answer: bytes) -> int:
+        raise AssertionError(f"the reference is never asked for its usage: {answer!r}")
+
+    def score(self, sequences: Sequence[Tokens], top_k: int) -> Request:
+        return self.score_as(sequences, top_k, None)
+
+    def score_as(self, sequences: Sequence[Tokens], top_k: int, variant: Variant | None) -> Request:
+        """As `score`, computed in another way; None: as the server was started."""
+        body = {
+            "sequences": [list(tokens) for tokens in sequences],
+            "top_k": top_k,
+            "variant": None if variant is None else dict(variant.options),
+        }
+        return Request(path="/score", body=body)
+
+    def scored(self, answer: bytes, sequences: Sequence[Tokens], top_k: int) -> list[Scores]:
+        arrays = _arrays(answer)
+        expected = [len(tokens) for tokens in sequences]
+        if arrays["lengths"].tolist() != expected or arrays["top_ids"].shape[1] != top_k:
+            raise RequestError(f"the reference scored other sequences than the {expected} asked")
+        return _split(arrays, [length - 1 for length in expected])
+
+    def generate(
+        self,
+        sequences: Sequence[Tokens],
+        *,
+        max_new_tokens: int,
+        sampling: SamplingTable,
+        seeds: Sequence[int],
+        top_k: int,
+    ) -> Request:
+        body = {
+            "sequences": [list(tokens) for tokens in sequences],
+            "max_new_tokens": max_new_tokens,
+            "temperature": sampling.temperature,
+            "seeds": list(seeds),
+            "top_k": top_k,
+            "batch": self.sequences_per_request,
+            "stop_ids": None,
+        }
+        return Request(path="/generate", body=body)
+
+    def generated(self, answer: bytes, top_k: int) -> list[Generation]:
+        arrays = _arrays(answer)
+        if arrays["top_ids"].shape[1] != top_k:
+            raise RequestError(f"the reference gave {arrays['top_ids'].shape[1]}, not {top_k}")
+        lengths = arrays["lengths"].tolist()
+        ends = np.cumsum(lengths).tolist()
+        ids = arrays["token_ids"].tolist()
+        return [
+            Generation(
+                token_ids=tuple(ids[end - length : end]),
+                scores=scores,
+                finish_reason="stop" if stopped else "length",
+            )
+            for end, length, scores, stopped in zip(
+                ends, lengths, _split(arrays, lengths), arrays["finish_stop"].tolist(), strict=True
+            )
+        ]
+
+    def detokenize(self, token_ids: Sequence[int]) -> Request:
+        """Asks how each token id reads, and whether it is special."""
+        return Request(path="/detokenize", body={"token_ids": list(token_ids)})
+
+    def detokenized(self, answer: bytes) -> tuple[list[str], list[bool]]:
+        table = orjson.loads(answer)
+        return table["texts"], table["special"]
+
+
+def _arrays(answer: bytes) -> dict[str, Any]:
+    try:
+        with np.load(io.BytesIO(answer), allow_pickle=False) as archive:
+            return dict(archive)
+    except ValueError as error:
+        raise RequestError(f"the reference's answer is no array: {answer[:200]!r}") from error
+
+
+def _split(arrays: dict[str, Any], lengths: Sequence[int]) -> list[Scores]:
+    ends = np.cumsum(lengths).tolist()
+    whole = Scores(
+        logprobs=arrays["logprobs"],
+        top_ids=arrays["top_ids"],
+        top_logprobs=arrays["top_logprobs"],
+    )
+    return [whole.slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]

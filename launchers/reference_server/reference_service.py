@@ -1,0 +1,139 @@
+"""What the server can do, apart from HTTP: one method an endpoint, JSON in, JSON or npz out."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+import transformers
+from direct_checkpoint import UnsupportedModelError
+from direct_computation import DirectComputation, read_supported_config
+from reference_computation import Computation
+from reference_generation import generate
+from reference_logprobs import TokenLogprobs
+from reference_model_files import ModelLimits, read_limits
+from reference_requests import (
+    Flavour,
+    RequestError,
+    parse_generate,
+    parse_render,
+    parse_score,
+    parse_text,
+    parse_token_ids,
+)
+from reference_scoring import score
+from reference_tokens import Tokens
+from transformers_computation import TransformersComputation
+
+IMPLEMENTATIONS = {"transformers": TransformersComputation, "direct": DirectComputation}
+
+
+class ReferenceService:
+    """A model folder, its tokenizer, and every flavour of computation that was asked for so far.
+
+    Methods raise RequestError for what the client did wrong. Not safe for concurrent use.
+    """
+
+    def __init__(self, folder: Path, *, name: str, flavour: Flavour, threads: int) -> None:
+        """Load all that `flavour` needs. Raises ValueError or OSError if the folder is no model."""
+        self._folder = folder
+        self._name = name
+        self._flavour = flavour
+        self._threads = threads
+        self._limits: ModelLimits = read_limits(folder)
+        self._tokens = Tokens(folder)
+        self._computations: dict[Flavour, Computation] = {}
+        self._computation(flavour)
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "engine": "enginediff-reference",
+            "model": self._name,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "implementation": self._flavour.implementation,
+            "dtype": self._flavour.dtype,
+            "attention": self._flavour.attention,
+            "threads": self._threads,
+            "vocab_size": self._limits.vocabulary_size,
+            "max_length": self._limits.max_length,
+            "implementations": self._implementations(),
+        }
+
+    def render(self, body: Any) -> dict[str, Any]:
+        messages, tools, thinking = parse_render(body)
+        return {"token_ids": self._tokens.render(messages, tools, thinking)}
+
+    def tokenize(self, body: Any) -> dict[str, Any]:
+        return {"token_ids": self._tokens.encode(parse_text(body))}
+
+    def detokenize(self, body: Any) -> dict[str, Any]:
+        ids = parse_token_ids(body, self._limits)
+        return {"texts": self._tokens.decode_each(ids), "special": self._tokens.are_special(ids)}
+
+    def score(self, body: Any) -> bytes:
+        request = parse_score(body, self._limits, self._flavour)
+        logprobs = score(
+            self._computation(request.flavour),
+            request.sequences,
+            top_k=request.top_k,
+            batch=request.batch,
+            chunk=request.chunk,
+        )
+        lengths = numpy.array([len(sequence) for sequence in request.sequences], dtype=numpy.int64)
+        return _npz(lengths=lengths, **_arrays(logprobs))
+
+    def generate(self, body: Any) -> bytes:
+        request = parse_generate(body, self._limits)
+        generated = generate(
+            self._computation(self._flavour),
+            request.sequences,
+            max_new_tokens=request.max_new_tokens,
+            temperature=request.temperature,
+            seeds=request.seeds,
+            top_k=request.top_k,
+            batch=request.batch,
+            stop_ids=request.stop_ids,
+        )
+        return _npz(
+            lengths=numpy.array(generated.lengths, dtype=numpy.int64),
+            token_ids=generated.tokens.numpy(),
+            finish_stop=numpy.array(generated.finish_stop, dtype=bool),
+            **_arrays(generated.logprobs),
+        )
+
+    def _computation(self, flavour: Flavour) -> Computation:
+        """Load at the first use. Raises RequestError if the direct code lacks this model."""
+        if flavour not in self._computations:
+            load = IMPLEMENTATIONS[flavour.implementation]
+            try:
+                self._computations[flavour] = load(
+                    self._folder, dtype=flavour.dtype, attention=flavour.attention
+                )
+            except UnsupportedModelError as error:
+                raise RequestError(f"implementation: 'direct': {error}") from error
+        return self._computations[flavour]
+
+    def _implementations(self) -> list[str]:
+        """Those that compute this model, by its config.json."""
+        try:
+            read_supported_config(self._folder)
+        except UnsupportedModelError:
+            return ["transformers"]
+        return ["transformers", "direct"]
+
+
+def _arrays(logprobs: TokenLogprobs) -> dict[str, numpy.ndarray]:
+    return {
+        "logprobs": logprobs.chosen.numpy(),  # (M,) float64
+        "top_ids": logprobs.top_ids.numpy(),  # (M, k) int32
+        "top_logprobs": logprobs.top.numpy(),  # (M, k) float64
+    }
+
+
+def _npz(**arrays: numpy.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    numpy.savez(buffer, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,77 @@
+"""Text to token ids and back, by the model folder's own tokenizer and chat template."""
+
+import json
+from pathlib import Path
+
+import jinja2
+from reference_requests import RequestError
+from transformers import AutoTokenizer
+
+
+class Tokens:
+    """The tokenizer of a model folder. Raises OSError or ValueError if it has none."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        added = self._tokenizer.added_tokens_decoder
+        self._special = frozenset(token for token, entry in added.items() if entry.special)
+
+    def render(
+        self, messages: list[dict], tools: list[dict] | None, thinking: bool | None
+    ) -> list[int]:
+        """A conversation up to where the assistant speaks. RequestError if the template refuses."""
+        switches = {} if thinking is None else {"thinking": thinking}
+        try:
+            return self._tokenizer.apply_chat_template(
+                [_with_parsed_arguments(message) for message in messages],
+                tools=tools,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=False,
+                **switches,
+            )
+        except jinja2.TemplateError as error:
+            raise RequestError(f"messages: the chat template refuses them: {error}") from error
+
+    def encode(self, text: str) -> list[int]:
+        """Without a BOS or any other token that is not in the text."""
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def decode_each(self, ids: list[int]) -> list[str]:
+        """One string an id; part of a UTF-8 sequence reads U+FFFD, an unused id ''."""
+        return [
+            self._tokenizer.decode(
+                [token], skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+            for token in ids
+        ]
+
+    def are_special(self, ids: list[int]) -> list[bool]:
+        return [token in self._special for token in ids]
+
+
+def _with_parsed_arguments(message: dict) -> dict:
+    """Tool-call arguments as objects, which is what chat templates iterate over.
+
+    As vLLM does before rendering (vllm/renderers/chat_utils.py, `_postprocess_messages`), but for
+    malformed JSON, which is refused here and taken for {} there.
+    """
+    if message.get("role") != "assistant" or not isinstance(message.get("tool_calls"), list):
+        return message
+    if not message["tool_calls"]:
+        return {key: value for key, value in message.items() if key != "tool_calls"}
+    return message | {"tool_calls": [_parsed_call(call) for call in message["tool_calls"]]}
+
+
+def _parsed_call(call: object) -> dict:
+    if not isinstance(call, dict) or not isinstance(call.get("function"), dict):
+        raise RequestError(f"tool_calls: {call!r}; expected an object with a function")
+    arguments = call["function"].get("arguments") or {}
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except json.JSONDecodeError as error:
+            raise RequestError(f"tool_calls: arguments {arguments!r}: not JSON") from error
+    if not isinstance(arguments, dict):
+        raise RequestError(f"tool_calls: arguments {arguments!r}; expected an object")
+    return call | {"function": call["function"] | {"arguments": arguments}}

@@ -1,0 +1,258 @@
+"""vLLM: how it is started, and its token-level language (`/v1/completions` and `/tokenize`).
+
+Read in vLLM 0.32.0: a request with `prompt_logprobs` never reads the prefix cache; unknown fields
+are ignored with 200; a sampling parameter that is not sent may be set by the server, so all are
+sent, always; tools without a tool parser give 400 unless `tool_choice` is "none".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import orjson
+
+from harness.base.case import Chat
+from harness.base.errors import RequestError
+from harness.base.record import Generation, Scores
+from launchers.dialect import Request, Tokens
+from launchers.pins import LoadedPin, SamplingTable
+from launchers.process import Command
+
+GREEDY = SamplingTable(
+    temperature=0.0,
+    top_p=1.0,
+    top_k=0,
+    min_p=0.0,
+    repetition_penalty=1.0,
+    presence_penalty=0.0,
+    frequency_penalty=0.0,
+)
+
+
+class VllmLauncher:
+    """`python -m vllm.entrypoints.openai.api_server`: the `vllm` command wants a distribution of
+    that name, and the CPU build is called otherwise."""
+
+    ready_path = "/health"
+
+    def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
+        argv = [
+            str(python),
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            *("--model", str(loaded.model_path)),
+            *("--served-model-name", loaded.pin.model.name),
+            *("--host", "127.0.0.1"),
+            *("--port", str(port)),
+            *flags(loaded.pin.args),
+        ]
+        path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        home = str(python.parent.parent / "home")  # vLLM writes caches there, and nowhere else
+        return Command(argv=tuple(argv), env={"PATH": path, "HOME": home, **loaded.pin.env})
+
+    def dialect(self, loaded: LoadedPin) -> VllmDialect:
+        return VllmDialect(model=loaded.pin.model.name)
+
+
+def flags(args: Mapping[str, Any]) -> list[str]:
+    """A pin's `args` as vLLM takes them: true is `--flag`, false `--no-flag`, a table JSON."""
+    argv: list[str] = []
+    for name, value in args.items():
+        if isinstance(value, bool):
+            argv.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, list):
+            argv += [f"--{name}", *map(str, cast("list[object]", value))]
+        elif isinstance(value, dict):
+            argv += [f"--{name}", json.dumps(value)]
+        else:
+            argv += [f"--{name}", str(value)]
+    return argv
+
+
+class VllmDialect:
+    """Requests and answers of a vLLM server."""
+
+    engine = "vllm"
+    sequences_per_request = 1
+
+    def __init__(self, *, model: str) -> None:
+        self.model = model
+
+    def identity(self) -> Request:
+        return Request(path="/version", body=None)
+
+    def identified(self, answer: bytes) -> dict[str, Any]:
+        return {"engine": self.engine, "version": _json(answer)["version"], "model": self.model}
+
+    def render(self, prompt: Chat | str) -> Request:
+        if isinstance(prompt, str):
+            body = {"model": self.model, "prompt": prompt, "add_special_tokens": False}
+        else:
+            body = {"model": self.model, "add_generation_prompt": True, **_chat(prompt)}
+        return Request(path="/tokenize", body=body)
+
+    def rendered(self, answer: bytes) -> Tokens:
+        return tuple(_json(answer)["tokens"])
+
+    def usage(self, chat: Chat) -> Request:
+        body = {"model": self.model, "max_tokens": 1, **_chat(chat), **_sampling(GREEDY)}
+        if chat.tools:
+            body["tool_choice"] = "none"
+        return Request(path="/v1/chat/completions", body=body)
+
+    def prompt_tokens(self, answer: bytes) -> int:
+        return int(_json(answer)["usage"]["prompt_tokens"])
+
+    def score(self, sequences: Sequence[Tokens], top_k: int) -> Request:
+        body = {
+            "model": self.model,
+            "prompt": [list(tokens) for tokens in sequences],
+            "max_tokens": 1,
+            "prompt_logprobs": top_k,
+            "return_token_ids": True,
+            **_sampling(GREEDY),
+        }
+        return Request(path="/v1/completions", body=body)
+
+    def scored(self, answer: bytes, sequences: Sequence[Tokens], top_k: int) -> list[Scores]:
+        choices = _choices(answer, len(sequences))
+        return [
+            _prompt_scores(choice.get("prompt_logprobs"), tokens, top_k)
+            for choice, tokens in zip(choices, sequences, strict=True)
+        ]
+
+    def generate(
+        self,
+        sequences: Sequence[Tokens],
+        *,
+        max_new_tokens: int,
+        sampling: SamplingTable,
+        seeds: Sequence[int],
+        top_k: int,
+    ) -> Request:
+        body = {
+            "model": self.model,
+            "prompt": [list(tokens) for tokens in sequences],
+            "max_tokens": max_new_tokens,
+            "logprobs": top_k,
+            "seed": seeds[0],
+            "return_token_ids": True,
+            "return_tokens_as_token_ids": True,
+            "skip_special_tokens": False,
+            **_sampling(sampling),
+        }
+        return Request(path="/v1/completions", body=body)
+
+    def generated(self, answer: bytes, top_k: int) -> list[Generation]:
+        return [_generation(choice, top_k) for choice in _choices(answer, None)]
+
+
+def _chat(chat: Chat) -> dict[str, Any]:
+    body: dict[str, Any] = {"messages": [_message(message) for message in chat.messages]}
+    if chat.tools is not None:
+        body["tools"] = list(chat.tools)
+    if chat.thinking is not None:
+        body["chat_template_kwargs"] = {"thinking": chat.thinking}
+    return body
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """vLLM 0.32.0 reads the thinking of earlier turns from `reasoning`, and drops the field that
+    Kimi's API and most clients call `reasoning_content`."""
+    if "reasoning_content" in message:
+        return {**message, "reasoning": message["reasoning_content"]}
+    return dict(message)
+
+
+def _sampling(sampling: SamplingTable) -> dict[str, Any]:
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+    }
+
+
+def _json(answer: bytes) -> Any:
+    try:
+        return orjson.loads(answer)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(f"vLLM's answer is not JSON: {answer[:200]!r}") from error
+
+
+def _choices(answer: bytes, expected: int | None) -> list[dict[str, Any]]:
+    choices = sorted(_json(answer)["choices"], key=lambda choice: choice["index"])
+    if expected is not None and len(choices) != expected:
+        raise RequestError(f"vLLM gave {len(choices)} choices for {expected} prompts")
+    return choices
+
+
+def _prompt_scores(positions: Any, tokens: Tokens, top_k: int) -> Scores:
+    """`positions`: None for the first token, then a table of token id -> logprob and rank."""
+    if positions is None or len(positions) != len(tokens):
+        given = "no" if positions is None else len(positions)
+        raise RequestError(f"vLLM gave {given} prompt_logprobs for {len(tokens)} tokens")
+    count = len(tokens) - 1
+    logprobs = np.empty(count)
+    top_ids = np.full((count, top_k), -1, dtype=np.int32)
+    top_logprobs = np.full((count, top_k), -np.inf)
+    for row, (entries, token) in enumerate(zip(positions[1:], tokens[1:], strict=True)):
+        try:
+            logprobs[row] = entries[str(token)]["logprob"]
+        except KeyError:
+            raise RequestError(
+                f"vLLM gave no logprob for token {token} at position {row + 1}"
+            ) from None
+        for name, entry in entries.items():
+            rank = entry["rank"] - 1
+            if rank < top_k:
+                top_ids[row, rank] = int(name)
+                top_logprobs[row, rank] = entry["logprob"]
+    return _whole(Scores(logprobs=logprobs, top_ids=top_ids, top_logprobs=top_logprobs))
+
+
+def _generation(choice: dict[str, Any], top_k: int) -> Generation:
+    tokens = tuple(choice["token_ids"])
+    given = choice["logprobs"]
+    lists = [
+        sorted(((lp, _token_id(name)) for name, lp in entries.items()), key=lambda e: (-e[0], e[1]))
+        for entries in given["top_logprobs"]
+    ]
+    if not len(tokens) == len(lists) == len(given["token_logprobs"]):
+        raise RequestError(
+            f"vLLM gave {len(tokens)} token ids, {len(given['token_logprobs'])} logprobs and "
+            f"{len(lists)} lists of alternatives for one generation"
+        )
+    if any(len(entries) < top_k for entries in lists):
+        raise RequestError(f"vLLM gave fewer than the {top_k} alternatives asked for")
+    # A chosen token outside the top k stands in the list as one more entry.
+    scores = Scores(
+        logprobs=np.array(given["token_logprobs"], dtype=np.float64),
+        top_ids=np.array([[i for _, i in e[:top_k]] for e in lists], dtype=np.int32),
+        top_logprobs=np.array([[lp for lp, _ in e[:top_k]] for e in lists], dtype=np.float64),
+    )
+    reason = choice["finish_reason"]
+    if reason not in ("stop", "length"):
+        raise RequestError(f"vLLM ended a generation with finish_reason {reason!r}")
+    return Generation(token_ids=tokens, scores=scores, finish_reason=reason)
+
+
+def _token_id(name: str) -> int:
+    """`token_id:123`, as `return_tokens_as_token_ids` writes it."""
+    return int(name.removeprefix("token_id:"))
+
+
+def _whole(scores: Scores) -> Scores:
+    if (scores.top_ids < 0).any():
+        row = int((scores.top_ids < 0).any(axis=1).argmax())
+        given = int((scores.top_ids[row] >= 0).sum())
+        raise RequestError(f"vLLM gave {given} alternatives at position {row + 1}, not all")
+    return scores
