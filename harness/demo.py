@@ -37,7 +37,9 @@ SCENES = (
     Scene(
         title="vLLM with the RoPE base doubled",
         pin="tiny-moe/vllm-cpu",
-        changes=("args.hf-overrides.rope_parameters.rope_theta=20000.0",),
+        changes=(
+            'args.hf-overrides.rope_parameters={"rope_type": "default", "rope_theta": 20000.0}',
+        ),
         expected=Word.DIFFERENT,
     ),
     Scene(

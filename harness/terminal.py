@@ -69,11 +69,11 @@ def show(verdict: Verdict, run: Path) -> None:
 
 
 def _table(verdict: Verdict) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 2), header_style="bold")
-    table.add_column("level and group")
-    for name in ("A nats", "K nats", "F share", "S share"):
-        table.add_column(f"{name}", justify="right")
-    table.add_column("prompts", justify="right")
+    table = Table(box=None, padding=(0, 1, 0, 2), header_style="bold")
+    table.add_column("level, group", no_wrap=True)
+    for name in "AKFS":
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("prompts", justify="right", no_wrap=True)
     groups: dict[tuple[str, str], dict[str, StatisticRow]] = {}
     for row in verdict.statistics:
         groups.setdefault((row.level, row.group), {})[row.statistic] = row
@@ -81,13 +81,17 @@ def _table(verdict: Verdict) -> Table:
         some = next(iter(rows.values()))
         cells = [_cell(rows[name]) for name in "AKFS"]
         table.add_row(f"{level} {escape(group)}", *cells, f"{some.units}/{some.population}")
-    table.caption = "value / tolerance; = shows EQUIVALENT, ! above its tolerance, ? undecided"
+    table.caption = (
+        "each as a multiple of its tolerance: A mean |d|, K divergence, F decisive flips,\n"
+        "S bad sequences; = shows EQUIVALENT, ! above its tolerance, ? undecided"
+    )
     table.caption_justify = "left"
     return table
 
 
 def _cell(row: StatisticRow) -> str:
-    if row.value is None:
+    if row.value is None or row.raw is None:
         return "-"
-    mark = "=" if row.equivalent else "!" if row.value > row.tolerance else "?"
-    return f"{row.value:.1e}/{row.tolerance:.0e} {mark}"
+    above = row.value > row.tolerance
+    mark = "=" if row.equivalent else "!" if above else "?"
+    return f"{(row.raw if above else row.value) / row.tolerance:.2g} {mark}"

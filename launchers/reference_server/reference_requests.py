@@ -3,6 +3,7 @@
 Only keys whose value may be null may be left out, and mean null then.
 """
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -118,6 +119,7 @@ def parse_render(body: Any) -> tuple[list[dict], list[dict] | None, bool | None]
             raise RequestError(f"{name}: expected a list of objects")
     if not messages:
         raise RequestError("messages: empty; expected one message or more")
+    _require_unicode(json.dumps([messages, tools], ensure_ascii=False), "messages and tools")
     if thinking is not None and not isinstance(thinking, bool):
         raise RequestError(f"thinking: {thinking!r}; expected true, false or null")
     return messages, tools, thinking
@@ -127,12 +129,19 @@ def parse_text(body: Any) -> str:
     text = _fields(body, "the request", ("text",), ())["text"]
     if not isinstance(text, str):
         raise RequestError(f"text: a {type(text).__name__}; expected a string")
+    _require_unicode(text, "text")
     return text
 
 
 def parse_token_ids(body: Any, limits: ModelLimits) -> list[int]:
     fields = _fields(body, "the request", ("token_ids",), ())
     return _ids(fields["token_ids"], "token_ids", limits)
+
+
+def _require_unicode(text: str, name: str) -> None:
+    """JSON can spell half of a surrogate pair, which no tokenizer takes."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise RequestError(f"{name}: half of a surrogate pair; expected Unicode text")
 
 
 def _fields(

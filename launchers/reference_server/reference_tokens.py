@@ -30,7 +30,7 @@ class Tokens:
                 return_dict=False,
                 **switches,
             )
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, TypeError) as error:  # TypeError: content of a wrong type
             raise RequestError(f"messages: the chat template refuses them: {error}") from error
 
     def encode(self, text: str) -> list[int]:
