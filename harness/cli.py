@@ -163,6 +163,7 @@ def complain(error: EnginediffError) -> None:
 def main() -> None:
     """The process edge: every error gets its message and its exit code here."""
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)  # a shell starts background jobs with it ignored
     try:
         code = app(standalone_mode=False)
     except EnginediffError as error:

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness import candidate, check, evidence, recorder, report, verdict
+from harness import candidate, check, evidence, recorder, verdict
 from harness.base import atomic, strict_toml
 from harness.base.errors import ConfigError
 from harness.base.home import home
@@ -23,6 +23,7 @@ from harness.checker.tolerance import ALL, ClassTolerances
 from harness.levels import forced as forced_level
 from harness.levels.state import Check, Settings
 from harness.recording import Trace
+from harness.report import page
 from harness.verdict import Verdict
 from launchers import pins
 from launchers.pins import LoadedPin
@@ -70,7 +71,7 @@ def check_candidate(
         seconds = time.monotonic() - began
     result = _verdict(state, tolerances, chosen, seconds)
     atomic.write_bytes(run / "verdict.json", verdict.to_json(result, run))
-    atomic.write_bytes(run / "report.html", report.page(result).encode())
+    atomic.write_bytes(run / "report.html", page.page(result).encode())
     return result, run
 
 

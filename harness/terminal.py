@@ -90,8 +90,8 @@ def _table(verdict: Verdict) -> Table:
 
 
 def _cell(row: StatisticRow) -> str:
-    if row.value is None or row.raw is None:
+    shown = row.shown()
+    if shown is None:
         return "-"
-    above = row.value > row.tolerance
-    mark = "=" if row.equivalent else "!" if above else "?"
-    return f"{(row.raw if above else row.value) / row.tolerance:.2g} {mark}"
+    mark = "=" if row.equivalent else "!" if row.above() else "?"
+    return f"{shown / row.tolerance:.2g} {mark}"

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness import report, verdict
+from harness import verdict
 from harness.base.record import Distance
 from harness.checker.consistency import COMPARISONS
 from harness.checker.forced import CLASSES, Breakdown
@@ -23,6 +23,9 @@ from harness.checker.outcome import LevelResult, Word
 from harness.checker.picture import Histogram
 from harness.checker.tolerance import ALL, ClassTolerances, calibrate
 from harness.recording import PoolUnit
+from harness.report import page as report
+from harness.report import tables
+from harness.report.text import number, odds
 from harness.verdict import Verdict
 
 STRATA = ("chat", "tools", "thinking", "long", "text", "code")
@@ -371,7 +374,7 @@ def test_the_word_stands_first_with_its_sign_and_why(word: Word) -> None:
     page = report.page(next(v for v in VERDICTS.values() if v.verdict is word))
     assert f'<body class="{word}">' in page
     header = re.findall(r"<header.*?</header>", page, re.DOTALL)[0]
-    assert re.search(rf"<h1>.*{re.escape(report.SIGNS[word])}.*{word}</h1>", header)
+    assert re.search(rf"<h1>.*{re.escape(tables.SIGNS[word])}.*{word}</h1>", header)
     assert '<p class="why">' in header
 
 
@@ -424,18 +427,18 @@ def test_the_command_for_a_server_names_its_numerics_and_quotes_what_a_shell_wou
     ],
 )
 def test_numbers_are_written_as_by_hand(value: float, written: str) -> None:
-    assert report.number(value) == written
+    assert number(value) == written
 
 
 @pytest.mark.parametrize(
     ("log10", "words"), [(1e6, "certain"), (2.301, "200 to 1"), (8.4, "10⁸ to 1")]
 )
 def test_evidence_is_said_as_odds(log10: float, words: str) -> None:
-    assert report.odds(log10) == words
+    assert odds(log10) == words
 
 
 def test_the_share_beyond_every_benign_token_is_counted() -> None:
-    from harness.report_pictures import beyond_benign
+    from harness.report.pictures import beyond_benign
 
     counts: npt.NDArray[np.int64] = np.array([10, 0, 5, 5])
     assert math.isclose(beyond_benign(counts.tolist(), [10, 4, 3, 0]), 25)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness import report
+from harness.report import page as report
 from tests.test_report import VERDICTS
 
 WIDTHS = (390, 1280)

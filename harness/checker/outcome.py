@@ -31,6 +31,14 @@ class StatisticRow:
     equivalent: bool
     units_needed: int | None  # prompts still to draw if they stay as they are; None: not to be had
 
+    def above(self) -> bool:
+        """Whether the mean that is judged lies above the tolerance."""
+        return self.value is not None and self.value > self.tolerance
+
+    def shown(self) -> float | None:
+        """The mean to show: above the tolerance, clipping would hide how far."""
+        return self.raw if self.above() else self.value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelResult:

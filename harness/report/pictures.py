@@ -1,4 +1,4 @@
-"""Small pictures as inline SVG, and how texts and numbers are written into the report.
+"""Small pictures as inline SVG.
 
 Every picture is 440 units wide, so that its 12-unit letters are still read on a phone. Colours
 are classes of report.css; a dash, a mark or a number always says the same as the colour.
@@ -6,69 +6,20 @@ are classes of report.css; a dash, a mark or a number always says the same as th
 
 from __future__ import annotations
 
-import html
 import math
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from harness.report.text import label, number, odds, power, shown
 
 WIDTH, HEIGHT = 440, 264
 LEFT, RIGHT, TOP, BOTTOM = 46, 428, 26, 222
 LOWEST_EVIDENCE = -4.0  # log10: lines that go lower leave the picture
 ABOVE_NEEDED = 3.0  # log10: how far above the line the picture goes
-INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # unicode categories
-LONGEST_TOKEN = 60  # characters
-WHITESPACE = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"}
 
 Paths = Mapping[str, Sequence[Sequence[float]]]  # "group statistic" -> (log10 E_diff, log10 E_eq)
 Point = tuple[float, float]
-
-
-def shown(value: object) -> str:
-    """Any value as HTML text: escaped, and nothing in it that is invisible or reorders."""
-    return html.escape(_readable(str(value)))
-
-
-def _readable(text: str) -> str:
-    plain = text.replace("\n", " ").replace("\t", " ")
-    return "".join(_named(c) if unicodedata.category(c) in INVISIBLE else c for c in plain)
-
-
-def _label(text: str) -> str:
-    """What fits into a picture's width."""
-    readable = _readable(text)
-    return html.escape(readable if len(readable) <= 34 else readable[:33] + "…")
-
-
-def token(text: str) -> str:
-    """A token's text with its white space to be seen; a very long one is cut."""
-    if not text:
-        return '<span class="quiet">(empty)</span>'
-    part = shown("".join(WHITESPACE.get(c, c) for c in text[:LONGEST_TOKEN]))
-    cut = f"… ({len(text)} characters)" if len(text) > LONGEST_TOKEN else ""
-    return f'<bdi class="token">{part}</bdi>{cut}'
-
-
-def _named(character: str) -> str:
-    return f"⟨{ord(character):04X}⟩"
-
-
-def number(value: float) -> str:
-    """Three digits, as one would write them by hand."""
-    if not math.isfinite(value):
-        return str(value)
-    size = abs(value)
-    if value == 0:
-        return "0"
-    if size >= 9.995e5 or size < 9.995e-4:
-        mantissa, exponent = f"{value:.2g}".split("e") if size < 1e-4 else f"{value:.1e}".split("e")
-        return f"{mantissa}×{power(int(exponent))}".replace("-", "−")
-    return (f"{value:,.0f}" if size >= 99.95 else f"{value:.3g}").replace("-", "−")
-
-
-def power(exponent: int) -> str:
-    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,19 +170,12 @@ def evidence_paths(level: str, paths: Paths, *, side: int, needed: float) -> str
     parts.append(_window([*lines, _line(_points(x, y, first), "candidate")]))
     parts.append(_dot((x(len(first) - 1), y(first[-1])), "candidate", hollow=False))
     word, which = (("DIFFERENT", "strongest"), ("EQUIVALENT", "weakest"))[side]
-    parts.append(_text(0, 12, f"{which}: {_label(ranked[0])}", "start", "strong"))
+    parts.append(_text(0, 12, f"{which}: {label(ranked[0])}", "start", "strong"))
     parts.append(_text(RIGHT, HEIGHT - 8, "prompts drawn of a group", "end"))
     words = f"{which} of {len(series)} series: {shown(ranked[0])}, {odds(series[ranked[0]][-1])}."
     return _svg(
         f"evidence-{shown(level)}-{side}", f"{shown(level)}: evidence for {word}", words, parts
     )
-
-
-def odds(log10: float) -> str:
-    """Evidence in words; 1e6 is how the judge writes certainty."""
-    if log10 > 300:
-        return "certain"
-    return f"{float(f'{10**log10:.2g}'):,.6g} to 1" if log10 < 6 else f"{power(int(log10))} to 1"
 
 
 def _mean_path(series: Sequence[Sequence[float]]) -> list[float]:
