@@ -7,6 +7,7 @@ failed, 70 a bug of ours, 130 interrupted. Heavy imports stand inside the comman
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import traceback
@@ -17,6 +18,9 @@ from typing import Annotated
 import typer
 
 from harness.base.errors import ConfigError, EnginediffError
+
+INTERRUPTED = 130
+OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
 
 app = typer.Typer(
     help="Decides whether two inference engines compute the same model.",
@@ -172,14 +176,26 @@ def main() -> None:
     except typer.TyperException as error:
         print(f"enginediff: {error}; see enginediff --help", file=sys.stderr)
         code = 2
-    except (KeyboardInterrupt, typer.Abort):
-        print("enginediff: interrupted; what was started is stopped", file=sys.stderr)
-        code = 130
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except OSError as error:
+        code = _machine_failed(error) if error.errno in OF_THE_MACHINE else _our_bug()
     except Exception:  # noqa: BLE001 - the edge: a bug of ours must never look like a verdict
-        traceback.print_exc()
-        print("enginediff: this is a bug of enginediff, and no verdict", file=sys.stderr)
-        code = 70
+        code = _our_bug()
+    if code == INTERRUPTED:  # typer turns Ctrl-C inside a command into this code
+        print("enginediff: interrupted; what was started is stopped", file=sys.stderr)
     sys.exit(code or 0)
+
+
+def _machine_failed(error: OSError) -> int:
+    print(f"enginediff: {error}; nothing half-written was left", file=sys.stderr)
+    return 4
+
+
+def _our_bug() -> int:
+    traceback.print_exc()
+    print("enginediff: this is a bug of enginediff, and no verdict", file=sys.stderr)
+    return 70
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

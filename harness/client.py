@@ -24,17 +24,6 @@ T = TypeVar("T")
 TIMEOUT = httpx.Timeout(connect=10, read=300, write=60, pool=None)
 BUSY = 16  # requests in flight when a server is to be busy
 
-# The model's own distribution, untouched.
-OWN = SamplingTable(
-    temperature=1.0,
-    top_p=1.0,
-    top_k=0,
-    min_p=0.0,
-    repetition_penalty=1.0,
-    presence_penalty=0.0,
-    frequency_penalty=0.0,
-)
-
 
 class Endpoint:
     """One base URL. Thread-safe; close it when done."""

@@ -24,10 +24,10 @@ from harness.checker import forced
 from harness.checker.distance import between
 from harness.checker.picture import Histogram
 from harness.checker.tolerance import ClassTolerances, calibrate
-from harness.client import BUSY, OWN, flatten, in_parallel, parts
+from harness.client import BUSY, flatten, in_parallel, parts
 from harness.recording import PoolUnit, Recorded, Token
 from launchers.dialect import Tokens, Variant
-from launchers.pins import tokenizer_hash
+from launchers.pins import OWN, tokenizer_hash
 from launchers.reference import ReferenceDialect, benign_pool
 
 Announce = Callable[[str], None]

@@ -12,7 +12,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,6 +57,18 @@ class SamplingTable:
     repetition_penalty: float
     presence_penalty: float
     frequency_penalty: float
+
+
+OWN = SamplingTable(  # the model's own distribution, untouched
+    temperature=1.0,
+    top_p=1.0,
+    top_k=0,
+    min_p=0.0,
+    repetition_penalty=1.0,
+    presence_penalty=0.0,
+    frequency_penalty=0.0,
+)
+GREEDY = replace(OWN, temperature=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

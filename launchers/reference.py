@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,7 @@ def _arrays(answer: bytes) -> dict[str, Any]:
     try:
         with np.load(io.BytesIO(answer), allow_pickle=False) as archive:
             return dict(archive)
-    except ValueError as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RequestError(f"the reference's answer is no array: {answer[:200]!r}") from error
 
 

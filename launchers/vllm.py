@@ -20,18 +20,8 @@ from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
 from launchers.dialect import Request, Tokens
-from launchers.pins import LoadedPin, SamplingTable
+from launchers.pins import GREEDY, LoadedPin, SamplingTable
 from launchers.process import Command
-
-GREEDY = SamplingTable(
-    temperature=0.0,
-    top_p=1.0,
-    top_k=0,
-    min_p=0.0,
-    repetition_penalty=1.0,
-    presence_penalty=0.0,
-    frequency_penalty=0.0,
-)
 
 
 class VllmLauncher:

@@ -21,8 +21,10 @@ def between(reference: Scores, candidate: Scores) -> Distance:
             f"the candidate gave {candidate.top_ids.shape} top logprobs (positions, ids), the "
             f"reference has {reference.top_ids.shape}"
         )
-    if not np.all(np.isfinite(candidate.logprobs)):
-        bad = int(np.argmin(np.isfinite(candidate.logprobs)))
+    finite = np.isfinite(candidate.logprobs) & np.isfinite(candidate.top_logprobs).all(axis=1)
+    finite &= np.isfinite(reference.logprobs)  # in L1 the candidate stands on both sides
+    if not finite.all():
+        bad = int(np.argmin(finite))
         raise RequestError(f"the candidate's logprob at position {bad + 1} is not a finite number")
     margin = reference.top_logprobs[:, 0] - reference.top_logprobs[:, 1]
     return Distance(

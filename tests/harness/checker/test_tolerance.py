@@ -1,0 +1,143 @@
+"""Tolerances are what the worst right configuration needs, and never nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.base import strict_toml
+from harness.base.record import Floats
+from harness.checker.tolerance import (
+    ALL,
+    CAP,
+    FLOOR,
+    GAMMA,
+    SPARSE_FLOOR,
+    ClassTolerances,
+    calibrate,
+    clipped_mean,
+    decisive_flips,
+)
+from harness.recording import PoolUnit
+from tests.building import CONFIGURATIONS, distance
+
+Shape = Callable[[np.random.Generator, int], Floats]
+
+
+def unit(configuration: str, d: Sequence[float] | Floats, stratum: str = "chat") -> PoolUnit:
+    return PoolUnit(
+        numerics="fp32",
+        configuration=configuration,
+        implementation=dict(CONFIGURATIONS)[configuration],
+        stratum=stratum,
+        case_id="c",
+        distance=distance(d, divergence=float(np.abs(d).mean())),
+    )
+
+
+def pool(scales: dict[str, float]) -> list[PoolUnit]:
+    """Each configuration with |d| constant over 2 sequences of 20 tokens."""
+    return [unit(name, [scale] * 20) for name, scale in scales.items() for _ in range(2)]
+
+
+def test_the_worst_configuration_sets_the_tolerance() -> None:
+    scales = dict.fromkeys("abcdef", 0.01) | {"d": 0.04}
+    found = calibrate("fp32", pool(scales), ["chat"]).of("chat")
+    assert found.tau_a == pytest.approx(GAMMA * 0.04)
+    assert found.tau_k == pytest.approx(GAMMA * 0.04)
+    assert found.s0 == pytest.approx(GAMMA * 0.04)
+    assert found.benign_mean_d == pytest.approx(0.04)
+    assert found.benign_d_999 == pytest.approx(0.04)
+
+
+def test_a_configurations_mean_counts_and_not_its_worst_sequence() -> None:
+    units = [*pool(dict.fromkeys("abcdef", 0.01)), unit("a", [0.03] * 20), unit("a", [0.03] * 20)]
+    assert calibrate("fp32", units, ["chat"]).of("chat").tau_a == pytest.approx(GAMMA * 0.02)
+
+
+def test_a_pool_that_agrees_to_the_bit_still_leaves_a_tolerance() -> None:
+    found = calibrate("fp32", pool(dict.fromkeys("abcdef", 0.0)), ["chat"]).of("chat")
+    assert (found.tau_a, found.tau_k, found.tau_f) == (FLOOR, FLOOR, FLOOR)
+    assert (found.c_token, found.s0) == (CAP * FLOOR, SPARSE_FLOOR)
+
+
+SHAPES: dict[str, Shape] = {
+    "normal": lambda rng, n: rng.normal(scale=0.01, size=n),
+    "cauchy": lambda rng, n: rng.standard_cauchy(size=n),
+    "one huge": lambda rng, n: np.where(np.arange(n) == rng.integers(n), 1e3, 1e-9),
+    "zero": lambda rng, n: np.zeros(n) * rng.random(),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from(sorted(SHAPES)), st.integers(1, 400))
+def test_a_tolerance_always_lies_between_nothing_and_its_clip(
+    seed: int, shape: str, tokens: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    units = [unit(name, SHAPES[shape](rng, tokens)) for name in "abcdef" for _ in range(3)]
+    for found in calibrate("fp32", units, ["chat"]).strata:
+        assert 0 < found.tau_a < found.c_token
+        assert CAP * found.tau_a <= found.c_token
+        assert min(found.tau_k, found.tau_f, found.s0) > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from(sorted(SHAPES)))
+def test_every_configuration_of_the_pool_is_within_its_own_tolerances(
+    seed: int, shape: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    units = [unit(name, SHAPES[shape](rng, 100)) for name in "abcdef" for _ in range(3)]
+    found = calibrate("fp32", units, ["chat"]).of("chat")
+    for name in "abcdef":
+        own = [u.distance for u in units if u.configuration == name]
+        assert np.mean([clipped_mean(x.d, found.c_token) for x in own]) <= found.tau_a
+        assert np.mean([x.divergence.mean() for x in own]) <= found.tau_k
+
+
+def test_one_implementation_or_five_configurations_cannot_support_equivalent() -> None:
+    every = pool(dict.fromkeys("abcdef", 0.01))
+    assert calibrate("fp32", every, ["chat"]).weakness is None
+    five = [u for u in every if u.configuration != "f"]
+    assert "5 configurations" in str(calibrate("fp32", five, ["chat"]).weakness)
+    alone = [replace(u, implementation="one") for u in every]
+    assert "1 implementation" in str(calibrate("fp32", alone, ["chat"]).weakness)
+
+
+def test_each_stratum_has_its_own_and_all_of_them_together_one_more() -> None:
+    units = [
+        *pool(dict.fromkeys("abcdef", 0.01)),
+        *(unit(name, [0.03] * 20, stratum="code") for name in "abcdef" for _ in range(2)),
+    ]
+    found = calibrate("fp32", units, ["chat", "code"])
+    assert [t.stratum for t in found.strata] == ["chat", "code", ALL]
+    taus = [found.of(name).tau_a for name in ("chat", "code", ALL)]
+    assert taus == pytest.approx([GAMMA * 0.01, GAMMA * 0.03, GAMMA * 0.02])
+
+
+def test_a_stratum_that_the_pool_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match="'code'"):
+        calibrate("fp32", pool({"a": 0.01}), ["chat", "code"])
+
+
+def test_tolerances_survive_json_unchanged() -> None:
+    written = calibrate("fp32", pool({"a": 0.01, "d": 1 / 3}), ["chat"])
+    table = json.loads(json.dumps(asdict(written)))
+    assert strict_toml.convert(ClassTolerances, table, "x.trace: tolerances") == written
+    whole = calibrate("fp32", pool(dict.fromkeys("abcdef", 0.1)), ["chat"])
+    assert whole.weakness is None
+    table = json.loads(json.dumps(asdict(whole)))
+    assert strict_toml.convert(ClassTolerances, table, "x.trace: tolerances") == whole
+
+
+def test_a_near_tie_is_no_decisive_flip() -> None:
+    flip, margin = np.array([True, True, False, False]), np.array([0.5, 0.1, 0.5, 0.1])
+    assert decisive_flips(flip, margin, 0.1) == 0.25
+    assert clipped_mean(np.array([-3.0, 1.0]), 2.0) == 1.5

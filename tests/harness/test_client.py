@@ -1,0 +1,183 @@
+"""Against a real server in a thread: what fails is an error, and no error holds the key."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+
+from harness.base.errors import ConfigError, EnginediffError, RequestError
+from harness.client import BUSY, Asker, Endpoint, flatten, in_parallel, parts
+from launchers.dialect import Request
+from launchers.vllm import VllmDialect
+from tests.building import answer, serving
+
+KEY = "sk-very-secret"
+ASK = Request(path="/v1/x", body={"a": 1})
+
+
+@pytest.fixture
+def nobody() -> str:
+    """A URL where nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def send(url: str, request: Request = ASK) -> bytes:
+    with Endpoint(url) as endpoint:
+        return endpoint.send(request)
+
+
+def test_a_request_reaches_the_server_as_json_and_its_answer_comes_back_whole() -> None:
+    def echo(handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        kind = handler.headers.get("content-type", "")
+        answer(handler, 200, f"{handler.command} {handler.path} {kind} ".encode() + body)
+
+    with serving(echo) as url:
+        assert send(url + "/") == b'POST /v1/x application/json {"a":1}'
+        assert send(url, Request(path="/version", body=None)) == b"GET /version  "
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
+def test_any_status_but_200_is_an_error_with_what_the_server_said(status: int) -> None:
+    with serving(lambda handler: answer(handler, status, b"because")) as url:
+        with pytest.raises(RequestError, match=rf"/v1/x: answered {status}: 'because'"):
+            send(url)
+        with Endpoint(url) as endpoint:
+            assert endpoint.get("/version") is None
+
+
+def test_a_long_error_page_is_shown_in_part() -> None:
+    with serving(lambda handler: answer(handler, 500, b"x" * 10_000)) as url:
+        with pytest.raises(RequestError) as caught:
+            send(url)
+        assert len(str(caught.value)) < 700
+
+
+def test_where_nobody_listens_is_an_error_that_names_the_url(nobody: str) -> None:
+    with pytest.raises(RequestError, match=nobody):
+        send(nobody)
+    with pytest.raises(ConfigError, match=f"{nobody}: no HTTP server"), Endpoint(nobody) as it:
+        it.get("/version")
+    with pytest.raises(ConfigError, match="must begin with http"), Endpoint("ftp://x") as it:
+        it.get("/version")
+
+
+def test_a_body_cut_short_is_an_error() -> None:
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b'{"half":')
+        handler.wfile.flush()
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    with serving(cut) as url, pytest.raises(RequestError, match="the request failed"):
+        send(url)
+
+
+def test_garbage_instead_of_http_is_an_error() -> None:
+    def garbage(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"\x00\x01 this is not HTTP\r\n\r\n")
+        handler.wfile.flush()
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    with serving(garbage) as url:
+        with pytest.raises(RequestError):
+            send(url)
+        with pytest.raises(ConfigError), Endpoint(url) as endpoint:
+            endpoint.get("/version")
+
+
+def test_garbage_instead_of_json_is_an_error() -> None:
+    with serving(lambda handler: answer(handler, 200, b"<html>")) as url, Endpoint(url) as endpoint:
+        asker = Asker(endpoint, VllmDialect(model="m"))
+        with pytest.raises(RequestError, match="not JSON"):
+            asker.score([(1, 2, 3)], 2, at_once=1)
+
+
+def test_the_key_is_sent_and_stands_in_no_message(
+    monkeypatch: pytest.MonkeyPatch, nobody: str
+) -> None:
+    monkeypatch.setenv("ENGINEDIFF_API_KEY", KEY)
+    seen: list[str | None] = []
+
+    def refuse(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(handler.headers.get("authorization"))
+        answer(handler, 401, b"unauthorised")
+
+    with serving(refuse) as url:
+        for where in (url, nobody):
+            with pytest.raises(EnginediffError) as caught:
+                send(where)
+            assert KEY not in str(caught.value)
+            assert KEY not in repr(caught.value)
+        assert seen == [f"Bearer {KEY}"]
+        monkeypatch.delenv("ENGINEDIFF_API_KEY")
+        with pytest.raises(RequestError):
+            send(url)
+        assert seen[-1] is None
+
+
+def test_answers_keep_the_order_of_the_questions() -> None:
+    """The first question is answered last."""
+    first_may_go = threading.Event()
+
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        table = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
+        number = int(table["prompt"])
+        if number == 0:
+            assert first_may_go.wait(10)
+        if number == 5:
+            first_may_go.set()
+        answer(handler, 200, json.dumps({"tokens": [number]}).encode())
+
+    with serving(respond) as url, Endpoint(url) as endpoint:
+        asker = Asker(endpoint, VllmDialect(model="m"))
+        found = asker.render([str(i) for i in range(20)])
+    assert found == [(i,) for i in range(20)]
+
+
+def test_so_many_requests_are_in_flight_and_no_more() -> None:
+    lock, running, most = threading.Lock(), 0, 0
+
+    def ask(_: int) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+
+    in_parallel(ask, range(3 * BUSY), 4)
+    assert most == 4
+
+
+def test_the_first_failure_is_raised_and_cancels_what_has_not_begun() -> None:
+    begun: list[int] = []
+
+    def ask(number: int) -> None:
+        begun.append(number)
+        if number == 0:
+            raise RequestError("the first")
+        time.sleep(0.05)
+
+    with pytest.raises(RequestError, match="the first"):
+        in_parallel(ask, range(100), 2)
+    assert len(begun) < 10
+
+
+def test_parts_and_flatten_undo_each_other() -> None:
+    items = list(range(10))
+    assert [len(part) for part in parts(items, 4)] == [4, 4, 2]
+    assert flatten(parts(items, 4)) == items
+    nothing: list[Any] = []
+    assert parts(nothing, 4) == []
