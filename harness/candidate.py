@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.base.errors import ConfigError, EnginediffError
+from harness.base.errors import ConfigError, RequestError
 from harness.client import Asker, Endpoint
 from launchers import attached, environments, pins, process
 from launchers.pins import LoadedPin
 from launchers.registry import launcher
 
 Announce = Callable[[str], None]
+DYING_S = 1.0  # a broken connection is seen before the kernel has marked its process dead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +90,11 @@ def opened(
             asker = Asker(endpoint, starter.dialect(loaded))
             try:
                 yield _launched(asker, loaded, began)
-            except EnginediffError:
-                engine.require_alive()  # a dead engine is the better explanation, with its log
-                raise
+            except RequestError as error:
+                time.sleep(DYING_S)
+                engine.require_alive()  # a dead engine is the better explanation
+                end = "\n".join(f"  {line}" for line in process.end_of_log(log))
+                raise RequestError(f"{error}\nlog: {log}, which ends:\n{end}") from error
 
 
 def _launched(asker: Asker, loaded: LoadedPin, began: float) -> Opened:

@@ -17,6 +17,9 @@ from harness.verdict import Verdict, to_json
 
 COLOURS = {Word.EQUIVALENT: "green", Word.DIFFERENT: "red", Word.INCONCLUSIVE: "yellow"}
 PLAIN_LINE_EVERY_S = 2.0
+LEGEND = """\
+  each as a multiple of its tolerance: A mean |d|, K divergence, F decisive flips,
+  S bad sequences; = shows EQUIVALENT, ! above its tolerance, ? undecided"""
 
 
 @contextmanager
@@ -61,6 +64,7 @@ def show(verdict: Verdict, run: Path) -> None:
     console.print(f"  {verdict.tokens:,} tokens in {verdict.seconds:.1f} s{launch}")
     if verdict.statistics:
         console.print(_table(verdict))
+        console.print(LEGEND)
     console.print(
         f"  wrong DIFFERENT: at most {verdict.alpha:.1%}; wrong EQUIVALENT: at most "
         f"{verdict.beta:.1%}, in either case given the tolerances"
@@ -81,11 +85,6 @@ def _table(verdict: Verdict) -> Table:
         some = next(iter(rows.values()))
         cells = [_cell(rows[name]) for name in "AKFS"]
         table.add_row(f"{level} {escape(group)}", *cells, f"{some.units}/{some.population}")
-    table.caption = (
-        "each as a multiple of its tolerance: A mean |d|, K divergence, F decisive flips,\n"
-        "S bad sequences; = shows EQUIVALENT, ! above its tolerance, ? undecided"
-    )
-    table.caption_justify = "left"
     return table
 
 
