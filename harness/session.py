@@ -19,6 +19,7 @@ from harness import candidate, check, evidence, recorder, verdict
 from harness.base import atomic, strict_toml
 from harness.base.errors import ConfigError
 from harness.base.home import home
+from harness.candidate import Opened
 from harness.checker.tolerance import ALL, ClassTolerances
 from harness.levels import forced as forced_level
 from harness.levels.state import Check, Settings
@@ -49,30 +50,53 @@ def check_candidate(
 ) -> tuple[Verdict, Path]:
     """The verdict of one candidate and its run directory. Raises an EnginediffError."""
     loaded = candidate.prepared(name, changes)
-    chosen = _numerics(loaded, numerics, against)
-    tolerances = tolerances_of(against, chosen)
-    _refuse_other_model(loaded, against)
+    tolerances = promised(loaded, numerics, against)
     run = new_run()
     log = run / "engine.log"
-    with (
-        candidate.opened(name, loaded, log=log, announce=announce) as opened,
-        evidence.written(run / "tokens" / "evidence.parquet") as file,
-    ):
-        began = time.monotonic()
-        state = Check(
-            opened=opened,
-            trace=against,
-            tolerances=tolerances,
-            settings=settings,
-            evidence=file,
+    with candidate.opened(name, loaded, log=log, announce=announce) as opened:
+        state, seconds = checked(
+            opened,
+            against,
+            tolerances,
+            settings,
+            file=run / "tokens" / "evidence.parquet",
             announce=announce,
         )
-        check.run(state)
-        seconds = time.monotonic() - began
-    result = _verdict(state, tolerances, chosen, seconds)
+    result = _verdict(state, tolerances, seconds)
     atomic.write_bytes(run / "verdict.json", verdict.to_json(result, run))
     atomic.write_bytes(run / "report.html", page.page(result).encode())
     return result, run
+
+
+def promised(loaded: LoadedPin | None, asked: str | None, trace: Trace) -> ClassTolerances:
+    """What a candidate is held to. ConfigError where the trace is of another model."""
+    tolerances = tolerances_of(trace, _numerics(loaded, asked, trace))
+    _refuse_other_model(loaded, trace)
+    return tolerances
+
+
+def checked(
+    opened: Opened,
+    trace: Trace,
+    tolerances: ClassTolerances,
+    settings: Settings,
+    *,
+    file: Path,
+    announce: Announce,
+) -> tuple[Check, float]:
+    """One whole check of a running engine, its evidence in `file`, and how many seconds it took."""
+    with evidence.written(file) as evidence_file:
+        began = time.monotonic()
+        state = Check(
+            opened=opened,
+            trace=trace,
+            tolerances=tolerances,
+            settings=settings,
+            evidence=evidence_file,
+            announce=announce,
+        )
+        check.run(state)
+        return state, time.monotonic() - began
 
 
 def record_trace(name: str, changes: Sequence[str], *, path: Path, announce: Announce) -> None:
@@ -139,8 +163,8 @@ def _refuse_other_model(loaded: LoadedPin | None, trace: Trace) -> None:
         )
 
 
-def _verdict(state: Check, tolerances: ClassTolerances, numerics: str, seconds: float) -> Verdict:
-    trace, settings = state.trace, state.settings
+def _verdict(state: Check, tolerances: ClassTolerances, seconds: float) -> Verdict:
+    trace, settings, numerics = state.trace, state.settings, tolerances.numerics
     word, level = verdict.combine(state.levels, tolerances.weakness)
     deciding = [result for result in state.levels if result.level == level]
     reasons = [reason for result in deciding for reason in result.reasons]

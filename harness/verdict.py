@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from harness.checker.outcome import LevelResult, StatisticRow, Word
-from harness.checker.tolerance import SPARSE_SHARE, ClassTolerances
+from harness.checker.tolerance import CAP, SPARSE_SHARE, ClassTolerances
 
 
 def exit_code(word: Word) -> int:
@@ -68,7 +68,8 @@ def caveats(tolerances: ClassTolerances, numerics: str, attached: bool) -> tuple
         f"error rates are conditional on the tolerances, which {len(tolerances.configurations)} "
         f"benign configurations of {len(tolerances.implementations)} implementations gave",
         f"a fault that touches fewer than {SPARSE_SHARE:.0%} of sequences is not excluded",
-        "the claim is about this corpus's mean; it says nothing of better or worse",
+        f"the claim is about this corpus's mean, in which a prompt counts {CAP:g} tolerances at "
+        "most; it says nothing of better or worse",
     ]
     if attached:
         lines.append(

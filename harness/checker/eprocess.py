@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 THETAS = np.array([0.25, 0.5, 0.75, 0.95])  # fixed before any data; finer grids stop no sooner
-TIE = 1e-9  # the last draws of a population tie in floating point
+TIE = 1e-9  # of a sum of units: the last draws of a population tie in floating point
 
 
 class EProcess:
@@ -53,23 +53,28 @@ class EProcess:
         if not 0.0 <= x <= 1.0:
             raise ValueError(f"a unit is {x}; it must lie in [0, 1]")
         left = self.population - self.drawn
-        m = (self.population * self.mean - self.total) / left
-        self._bet_on_different(x, m)
-        self._bet_on_equivalent(x, m)
+        above = self.population * self.mean - self.total  # what may still come: left * m_i
+        self._bet_on_different(x, above, left)
+        self._bet_on_equivalent(x, left - above, left)
         self.drawn += 1
         self.total += x
 
-    def _bet_on_different(self, x: float, m: float) -> None:
-        if m < -TIE or (m <= TIE and x > TIE):
+    def _bet_on_different(self, x: float, above: float, left: int) -> None:
+        """`above` is left * m_i: negative, the mean is above m for certain; zero, only x > 0
+        decides."""
+        if above < -TIE or (above <= TIE and x - above > TIE):
             self.log_different = math.inf
-        elif m > TIE and math.isfinite(self.log_different):
+        elif above > TIE and math.isfinite(self.log_different):
+            m = above / left
             self._log_different += np.log1p(THETAS / m * (x - m))
             self.log_different = log_mean_exp(self._log_different)
 
-    def _bet_on_equivalent(self, x: float, m: float) -> None:
-        if m > 1 + TIE or (m >= 1 - TIE and x < 1 - TIE):
+    def _bet_on_equivalent(self, x: float, below: float, left: int) -> None:
+        """`below` is left * (1 - m_i), the mirror image of the bet on DIFFERENT."""
+        if below < -TIE or (below <= TIE and 1 - x - below > TIE):
             self.log_equivalent = math.inf
-        elif m < 1 - TIE and math.isfinite(self.log_equivalent):
+        elif below > TIE and math.isfinite(self.log_equivalent):
+            m = 1 - below / left
             self._log_equivalent += np.log1p(-THETAS / (1 - m) * (x - m))
             self.log_equivalent = log_mean_exp(self._log_equivalent)
 
