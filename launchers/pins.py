@@ -109,7 +109,9 @@ class LoadedPin:
         """sha256 over everything but the provenance: equal hashes promise equal outputs."""
         content = asdict(self.pin)
         del content["provenance"]
-        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        canonical = json.dumps(
+            content, sort_keys=True, ensure_ascii=False, default=str
+        )  # a TOML date
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
@@ -125,7 +127,8 @@ def load(name: str, changes: Sequence[str] = ()) -> LoadedPin:
     for change in changes:
         _apply(table, change)
     where = f"{path} with {', '.join(changes)}" if changes else str(path)
-    if _sets(changes, "model.path") and not _sets(changes, "model.files"):
+    own_folder = _sets(changes, "model.path") and not _sets(changes, "model.files")
+    if own_folder and "path" in strict_toml.convert(Mapping[str, Any], table["model"], where):
         folder = _model_folder(str(table["model"]["path"]), path)
         table["model"]["files"] = hash_files(folder)
     pin = strict_toml.convert(Pin, table, where)

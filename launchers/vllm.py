@@ -77,7 +77,7 @@ class VllmDialect:
         return Request(path="/version", body=None)
 
     def identified(self, answer: bytes) -> dict[str, Any]:
-        return {"engine": self.engine, "version": _json(answer)["version"], "model": self.model}
+        return {"engine": self.engine, "version": _field(answer, "version"), "model": self.model}
 
     def render(self, prompt: Chat | str) -> Request:
         if isinstance(prompt, str):
@@ -87,7 +87,7 @@ class VllmDialect:
         return Request(path="/tokenize", body=body)
 
     def rendered(self, answer: bytes) -> Tokens:
-        return tuple(_json(answer)["tokens"])
+        return tuple(_field(answer, "tokens"))
 
     def usage(self, chat: Chat) -> Request:
         body = {"model": self.model, "max_tokens": 1, **_chat(chat), **_sampling(GREEDY)}
@@ -96,7 +96,7 @@ class VllmDialect:
         return Request(path="/v1/chat/completions", body=body)
 
     def prompt_tokens(self, answer: bytes) -> int:
-        return int(_json(answer)["usage"]["prompt_tokens"])
+        return int(_field(answer, "usage", "prompt_tokens"))
 
     def score(self, sequences: Sequence[Tokens], top_k: int) -> Request:
         body = {
@@ -171,15 +171,20 @@ def _sampling(sampling: SamplingTable) -> dict[str, Any]:
     }
 
 
-def _json(answer: bytes) -> Any:
+def _field(answer: bytes, *names: str) -> Any:
+    """A field of a JSON answer; RequestError where the answer has none of that name."""
     try:
-        return orjson.loads(answer)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(f"vLLM's answer is not JSON: {answer[:200]!r}") from error
+        value = orjson.loads(answer)
+        for name in names:
+            value = value[name]
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        wanted = ".".join(names)
+        raise RequestError(f"vLLM's answer has no {wanted}: {answer[:200]!r}") from error
+    return value
 
 
 def _choices(answer: bytes, expected: int | None) -> list[dict[str, Any]]:
-    choices = sorted(_json(answer)["choices"], key=lambda choice: choice["index"])
+    choices = sorted(_field(answer, "choices"), key=lambda choice: choice["index"])
     if expected is not None and len(choices) != expected:
         raise RequestError(f"vLLM gave {len(choices)} choices for {expected} prompts")
     return choices
