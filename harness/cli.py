@@ -73,6 +73,8 @@ def check(
             raise ConfigError(f"{name} is {value}; it must lie between 0 and 1")
     settings = Settings(seed=seed, alpha=alpha, beta=beta)
     codes: list[int] = []
+    for name in candidate:  # what can be refused is refused before a reference is recorded
+        session.refuse(name, changes or (), numerics)
     with announcing() as announce:
         trace = session.trace_of(against, announce=announce)
     for name in candidate:
@@ -174,7 +176,7 @@ def main() -> None:
         complain(error)
         code = error.exit_code
     except typer.TyperException as error:
-        print(f"enginediff: {error}; see enginediff --help", file=sys.stderr)
+        print(f"enginediff: {_usage(error)} (see enginediff --help)", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -185,6 +187,12 @@ def main() -> None:
     if code == INTERRUPTED:  # typer turns Ctrl-C inside a command into this code
         print("enginediff: interrupted; what was started is stopped", file=sys.stderr)
     sys.exit(code or 0)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Names the option too, where typer knows it."""
+    text = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+    return text.rstrip(".")
 
 
 def _machine_failed(error: OSError) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import httpx
@@ -30,8 +30,10 @@ class Endpoint:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        key = os.environ.get("ENGINEDIFF_API_KEY")
-        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._key = os.environ.get("ENGINEDIFF_API_KEY", "").strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise ConfigError("ENGINEDIFF_API_KEY holds a character that no HTTP header can carry")
+        headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
         limits = httpx.Limits(max_connections=2 * BUSY, max_keepalive_connections=2 * BUSY)
         # The environment's proxies are left out: an engine is on loopback or named outright.
         self._client = httpx.Client(
@@ -50,7 +52,9 @@ class Endpoint:
             response = self._client.get(self.url + path)
         except httpx.UnsupportedProtocol as error:
             raise ConfigError(f"{self.url}: must begin with http:// or https://") from error
-        except httpx.TransportError as error:
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise ConfigError(f"{self.url}: is not a URL ({error})") from error
+        except httpx.RequestError as error:
             raise ConfigError(f"{self.url}: no HTTP server answers there ({error})") from error
         return response.content if response.status_code == 200 else None
 
@@ -66,12 +70,17 @@ class Endpoint:
                     content=orjson.dumps(request.body),
                     headers={"content-type": "application/json"},
                 )
-        except httpx.TransportError as error:
+        except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
             what = str(error) or type(error).__name__
             raise RequestError(f"{where}: the request failed: {what}") from error
         if response.status_code != 200:
-            raise RequestError(f"{where}: answered {response.status_code}: {response.text[:500]!r}")
+            said = self._without_key(response.text)
+            raise RequestError(f"{where}: answered {response.status_code}: {said[:500]!r}")
         return response.content
+
+    def _without_key(self, text: str) -> str:
+        """A server may echo the key that it refuses."""
+        return text.replace(self._key, "***") if self._key else text
 
 
 class Asker:
@@ -130,7 +139,10 @@ class Asker:
                 seeds=[seed for _, seed in part],
                 top_k=top_k,
             )
-            return self.dialect.generated(self.endpoint.send(request), top_k)
+            generations = self.dialect.generated(self.endpoint.send(request), top_k)
+            if len(generations) != len(part):
+                raise RequestError(f"{len(generations)} generations came for {len(part)} prompts")
+            return generations
 
         pairs = list(zip(sequences, seeds, strict=True))
         size = 1 if at_once == 1 else self.dialect.sequences_per_request
@@ -145,7 +157,9 @@ def in_parallel(ask: Callable[[S], T], items: Sequence[S], at_once: int) -> list
     with ThreadPoolExecutor(max_workers=at_once) as pool:
         futures = [pool.submit(ask, item) for item in items]
         try:
-            return [future.result() for future in futures]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            failed = [f for f in futures if f.done() and f.exception() is not None]
+            return [future.result() for future in failed or futures]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

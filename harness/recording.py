@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,6 +35,8 @@ from harness.base.record import Distance, Scores
 
 SCHEMA = 1
 ROWS_IN_GROUP = 16
+# What zipfile raises for damage: RuntimeError and NotImplementedError where a flag is flipped.
+NOT_WHOLE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError, RuntimeError)
 SEQUENCES, POOL, VOCABULARY = "sequences.parquet", "pool.parquet", "vocabulary.parquet"
 
 
@@ -149,7 +152,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
                 found = _member_sha256(archive, name)
                 if found != pinned:
                     raise ConfigError(f"{path}: {name} is damaged (sha256 {found}, not {pinned})")
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, EOFError) as error:
+    except NOT_WHOLE as error:
         raise ConfigError(
             f"{path}: is not a whole trace ({error}); it may be truncated: copy it again, "
             "or record it again with `enginediff record`"

@@ -68,6 +68,15 @@ def check_candidate(
     return result, run
 
 
+def refuse(name: str, changes: Sequence[str], numerics: str | None) -> None:
+    """Raises ConfigError where a candidate could not be checked against any trace."""
+    loaded = candidate.prepared(name, changes)
+    if numerics is not None and numerics not in pins.NUMERICS_CLASSES:
+        known = " or ".join(pins.NUMERICS_CLASSES)
+        raise ConfigError(f"--numerics is {numerics!r}; it must be {known}")
+    _refuse_other_promise(loaded, numerics)
+
+
 def promised(loaded: LoadedPin | None, asked: str | None, trace: Trace) -> ClassTolerances:
     """What a candidate is held to. ConfigError where the trace is of another model."""
     tolerances = tolerances_of(trace, _numerics(loaded, asked, trace))
@@ -110,7 +119,7 @@ def record_trace(name: str, changes: Sequence[str], *, path: Path, announce: Ann
 
 def trace_of(name: str, *, announce: Announce) -> Trace:
     """The trace at a path, or of a reference pin: recorded once, then kept under its hash."""
-    if Path(name).is_file() or name.endswith(".trace"):
+    if name.endswith(".trace") or (Path(name).is_file() and not name.endswith(".toml")):
         return Trace(Path(name))
     if candidate.is_url(name):
         path = new_run() / "reference.trace"
@@ -138,12 +147,16 @@ def _numerics(loaded: LoadedPin | None, asked: str | None, trace: Trace) -> str:
     """What the candidate promises: its pin says so; of a URL the strictest unless it is said."""
     if loaded is None:
         return asked or trace.manifest["tolerances"][0]["numerics"]
-    if asked is not None and asked != loaded.pin.numerics:
+    _refuse_other_promise(loaded, asked)
+    return loaded.pin.numerics
+
+
+def _refuse_other_promise(loaded: LoadedPin | None, asked: str | None) -> None:
+    if loaded is not None and asked not in (None, loaded.pin.numerics):
         raise ConfigError(
             f"--numerics {asked}: the pin {loaded.name} promises {loaded.pin.numerics}; "
             f"to change the promise say --set numerics={asked}"
         )
-    return loaded.pin.numerics
 
 
 def _refuse_other_model(loaded: LoadedPin | None, trace: Trace) -> None:

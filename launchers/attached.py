@@ -20,8 +20,9 @@ def recognise(get: Get, url: str) -> Dialect:
     if identity.get("engine") == "enginediff-reference":
         return ReferenceDialect(model=str(identity["model"]))
     models = _table(get("/v1/models")).get("data")
-    if isinstance(models, list) and models and "version" in _table(get("/version")):
-        return VllmDialect(model=str(models[0]["id"]))
+    first = models[0] if isinstance(models, list) and models else None
+    if isinstance(first, dict) and "id" in first and "version" in _table(get("/version")):
+        return VllmDialect(model=str(first["id"]))
     raise ConfigError(
         f"{url}: something answers there, but it is no engine that enginediff can speak to "
         "(vLLM, which has /version and /v1/models, or enginediff's reference server)"

@@ -184,7 +184,10 @@ def _field(answer: bytes, *names: str) -> Any:
 
 
 def _choices(answer: bytes, expected: int | None) -> list[dict[str, Any]]:
-    choices = sorted(_field(answer, "choices"), key=lambda choice: choice["index"])
+    choices: list[dict[str, Any]] = _field(answer, "choices")
+    if not all("index" in choice for choice in choices):
+        raise RequestError(f"vLLM gave a choice without an index: {answer[:200]!r}")
+    choices.sort(key=lambda choice: choice["index"])
     if expected is not None and len(choices) != expected:
         raise RequestError(f"vLLM gave {len(choices)} choices for {expected} prompts")
     return choices
@@ -202,7 +205,7 @@ def _prompt_scores(positions: Any, tokens: Tokens, top_k: int) -> Scores:
     for row, (entries, token) in enumerate(zip(positions[1:], tokens[1:], strict=True)):
         try:
             logprobs[row] = entries[str(token)]["logprob"]
-        except KeyError:
+        except (KeyError, TypeError):
             raise RequestError(
                 f"vLLM gave no logprob for token {token} at position {row + 1}"
             ) from None
@@ -215,8 +218,10 @@ def _prompt_scores(positions: Any, tokens: Tokens, top_k: int) -> Scores:
 
 
 def _generation(choice: dict[str, Any], top_k: int) -> Generation:
+    given = choice.get("logprobs")
+    if given is None or choice.get("token_ids") is None:
+        raise RequestError("vLLM gave a generation without its logprobs or its token ids")
     tokens = tuple(choice["token_ids"])
-    given = choice["logprobs"]
     lists = [
         sorted(((lp, _token_id(name)) for name, lp in entries.items()), key=lambda e: (-e[0], e[1]))
         for entries in given["top_logprobs"]
@@ -234,7 +239,7 @@ def _generation(choice: dict[str, Any], top_k: int) -> Generation:
         top_ids=np.array([[i for _, i in e[:top_k]] for e in lists], dtype=np.int32),
         top_logprobs=np.array([[lp for lp, _ in e[:top_k]] for e in lists], dtype=np.float64),
     )
-    reason = choice["finish_reason"]
+    reason = choice.get("finish_reason")
     if reason not in ("stop", "length"):
         raise RequestError(f"vLLM ended a generation with finish_reason {reason!r}")
     return Generation(token_ids=tokens, scores=scores, finish_reason=reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from harness.base.case import Case, Chat
 from harness.base.errors import ConfigError
@@ -21,7 +21,7 @@ KEYS = {"id", "stratum", "messages", "tools", "thinking", "text"}
 def load(path: Path = SHIPPED) -> list[Case]:
     """All cases in the order of the file. ConfigError names the line that is wrong."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     cases = [_case(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
@@ -40,11 +40,14 @@ def fingerprint(path: Path = SHIPPED) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _case(line: str, where: str) -> Case:
+def _case(line: bytes, where: str) -> Case:
     try:
-        row: dict[str, Any] = json.loads(line)
-    except json.JSONDecodeError as error:
+        value: Any = json.loads(line)
+    except ValueError as error:  # not JSON, or not UTF-8
         raise ConfigError(f"{where}: is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: is {value!r}; it must be a JSON object")
+    row = cast("dict[str, Any]", value)
     if set(row) != KEYS:
         raise ConfigError(f"{where}: has the keys {sorted(row)}; they must be {sorted(KEYS)}")
     if (row["messages"] is None) == (row["text"] is None):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -40,7 +41,7 @@ FROZEN = {
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def described(command: typer.main.TyperCommand, name: str) -> dict[str, list[str]]:
+def described(command: Any, name: str) -> dict[str, list[str]]:
     """Command -> its arguments and options, for it and all below it."""
     words: list[str] = []
     for parameter in command.params:
@@ -109,9 +110,9 @@ def test_the_command_line_is_frozen() -> None:
         ([PIN, "--set", "engine.version=1"], ["engine: version is 1", "a string"]),
         ([PIN, "--alpha", "0"], ["--alpha is 0.0", "between 0 and 1"]),
         ([PIN, "--beta", "1.5"], ["--beta is 1.5"]),
-        ([PIN, "--alpha", "small"], ["small"]),
-        ([PIN, "--seed", "-1"], ["-1"]),
-        ([PIN, "--numerics", "int4"], ["--numerics int4", "promises fp32"]),
+        ([PIN, "--alpha", "small"], ["valid number"]),
+        ([PIN, "--seed", "-1"], ["greater than or equal to 0"]),
+        ([PIN, "--numerics", "int4"], ["--numerics", "int4", "fp32 or bf16"]),
         ([PIN, "--frobnicate"], ["--frobnicate"]),
         ([], ["candidate"]),
         (["ftp://host"], ["ftp://host", "http://"]),
@@ -204,3 +205,27 @@ def test_help_imports_nothing_heavy() -> None:
         [sys.executable, "-c", HELP], capture_output=True, text=True, check=True, timeout=60
     )
     assert shown.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_a_usage_error_names_the_option() -> None:
+    done = subprocess.run(
+        [PROGRAM, "check", PIN, "--against", "x.trace", "--alpha", "small"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--alpha" in done.stderr and "a valid number" in done.stderr
+
+
+def test_a_bad_candidate_is_refused_before_a_reference_is_recorded(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [PROGRAM, "check", "no/such", "--against", "tiny-moe/reference"],
+        env={**os.environ, "ENGINEDIFF_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no/such" in done.stderr
+    assert not (tmp_path / "home").exists()

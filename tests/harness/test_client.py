@@ -14,6 +14,7 @@ import pytest
 from harness.base.errors import ConfigError, EnginediffError, RequestError
 from harness.client import BUSY, Asker, Endpoint, flatten, in_parallel, parts
 from launchers.dialect import Request
+from launchers.pins import GREEDY
 from launchers.vllm import VllmDialect
 from tests.building import answer, serving
 
@@ -99,7 +100,7 @@ def test_garbage_instead_of_http_is_an_error() -> None:
 def test_garbage_instead_of_json_is_an_error() -> None:
     with serving(lambda handler: answer(handler, 200, b"<html>")) as url, Endpoint(url) as endpoint:
         asker = Asker(endpoint, VllmDialect(model="m"))
-        with pytest.raises(RequestError, match="not JSON"):
+        with pytest.raises(RequestError, match="has no choices"):
             asker.score([(1, 2, 3)], 2, at_once=1)
 
 
@@ -181,3 +182,67 @@ def test_parts_and_flatten_undo_each_other() -> None:
     assert flatten(parts(items, 4)) == items
     nothing: list[Any] = []
     assert parts(nothing, 4) == []
+
+
+def test_a_key_with_a_newline_is_used_without_it_and_stands_in_no_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ENGINEDIFF_API_KEY", KEY + "\n")
+
+    def echo(handler: BaseHTTPRequestHandler) -> None:
+        answer(handler, 401, b"Incorrect API key: " + handler.headers["authorization"].encode())
+
+    with serving(echo) as url, pytest.raises(RequestError) as caught:
+        send(url)
+    assert "Bearer ***" in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_a_key_that_no_header_can_carry_is_the_users_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ENGINEDIFF_API_KEY", "sk-é")
+    with pytest.raises(ConfigError, match="ENGINEDIFF_API_KEY"):
+        Endpoint("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://a..b", "http://☃.☃"])
+def test_a_url_that_is_none_is_the_users_error(url: str) -> None:
+    with Endpoint(url) as endpoint, pytest.raises(ConfigError):
+        endpoint.get("/x")
+
+
+def test_a_body_that_cannot_be_decoded_is_a_failed_request() -> None:
+    def gzip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("content-encoding", "gzip")
+        handler.end_headers()
+        handler.wfile.write(b"garbage")
+
+    with serving(gzip) as url, pytest.raises(RequestError):
+        send(url, Request(path="/x", body=None))
+
+
+def test_a_failure_cancels_also_while_an_earlier_question_is_still_open() -> None:
+    begun: list[int] = []
+
+    def ask(number: int) -> None:
+        begun.append(number)
+        if number == 0:
+            time.sleep(1)
+        if number == 1:
+            raise RequestError("x")
+        time.sleep(0.01)
+
+    with pytest.raises(RequestError):
+        in_parallel(ask, range(200), 2)
+    assert len(begun) < 10
+
+
+def test_fewer_generations_than_prompts_are_refused() -> None:
+    with serving(lambda handler: answer(handler, 200, b'{"choices": []}')) as url:
+        asker = Asker(Endpoint(url), VllmDialect(model="m"))
+        with pytest.raises(RequestError, match="0 generations came for 1"):
+            asker.generate(
+                [(1, 2)], max_new_tokens=1, sampling=GREEDY, seeds=[0], top_k=2, at_once=1
+            )

@@ -32,7 +32,7 @@ def levels(words: tuple[Word, ...]) -> list[LevelResult]:
     ]
 
 
-@pytest.mark.parametrize("words", product(Word, repeat=3))
+@pytest.mark.parametrize("words", list(product(Word, repeat=3)))
 @pytest.mark.parametrize("weakness", [None, WEAK])
 def test_every_combination_of_three_levels(words: tuple[Word, ...], weakness: str | None) -> None:
     word, level = combine(levels(words), weakness)

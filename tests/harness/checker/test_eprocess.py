@@ -157,7 +157,7 @@ def test_no_bad_one_of_eighty_excludes_five_percent_after_sixty_four() -> None:
 def test_half_the_tolerance_is_equivalent_after_about_thirty_five() -> None:
     rng = np.random.default_rng(1)
     drawn = [
-        first(np.clip(rng.normal(0.125, 0.04, 80), 0, 1), 0.25, LOG_200, different=False)
+        first(np.clip(rng.normal(0.125, 0.04, 80), 0, 1).tolist(), 0.25, LOG_200, different=False)
         for _ in range(50)
     ]
     assert all(n is not None for n in drawn)

@@ -81,7 +81,7 @@ def naive(d: list[float], classes: list[int]) -> dict[str, dict[Any, tuple[int, 
     }
 
 
-def as_table(rows: list[dict[str, Any]], key: str) -> dict[Any, tuple[int, float]]:
+def as_table(rows: list[dict[str, Any]], key: str) -> dict[Any, Any]:
     return {row[key]: (row["tokens"], pytest.approx(row["mean_absolute_d"])) for row in rows}
 
 

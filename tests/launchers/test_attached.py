@@ -1,0 +1,66 @@
+"""A running server is recognised by what it answers, and by nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from harness.base.errors import ConfigError
+from launchers.attached import recognise
+from launchers.dialect import Dialect
+from launchers.reference import ReferenceDialect
+from launchers.registry import LAUNCHERS, launcher
+from launchers.vllm import VllmDialect
+
+URL = "http://host:8000"
+VLLM = {"/version": b'{"version": "0.32.0"}', "/v1/models": b'{"data": [{"id": "tiny"}]}'}
+REFERENCE = {"/identity": b'{"engine": "enginediff-reference", "model": "tiny"}'}
+
+
+def recognised(answers: Mapping[str, bytes]) -> Dialect:
+    return recognise(answers.get, URL)
+
+
+def test_a_vllm_server_is_one_with_a_version_and_a_model() -> None:
+    found = recognised(VLLM)
+    assert isinstance(found, VllmDialect)
+    assert found.model == "tiny"
+
+
+def test_the_reference_server_says_so_itself() -> None:
+    found = recognised(REFERENCE)
+    assert isinstance(found, ReferenceDialect)
+    assert found.model == "tiny"
+    assert isinstance(recognised({**VLLM, **REFERENCE}), ReferenceDialect)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},
+        {"/version": VLLM["/version"]},
+        {"/v1/models": VLLM["/v1/models"]},
+        {**VLLM, "/version": b"<html>"},
+        {**VLLM, "/version": b"[]"},
+        {**VLLM, "/v1/models": b'{"data": []}'},
+        {**VLLM, "/v1/models": b'{"data": "tiny"}'},
+        {"/identity": b'{"engine": "something else", "model": "tiny"}'},
+        dict.fromkeys(("/identity", "/version", "/v1/models"), b"hello"),
+    ],
+)
+def test_anything_else_is_refused_and_named(answers: Mapping[str, bytes]) -> None:
+    with pytest.raises(ConfigError, match=f"{URL}: .* no engine"):
+        recognised(answers)
+
+
+def test_every_engine_of_the_registry_can_be_launched_and_no_other() -> None:
+    for name in LAUNCHERS:
+        assert launcher(name).ready_path.startswith("/")
+    with pytest.raises(ConfigError, match="'sglang'; known are reference, vllm"):
+        launcher("sglang")
+
+
+def test_models_of_another_form_are_no_engine() -> None:
+    with pytest.raises(ConfigError):
+        recognised({**VLLM, "/v1/models": b'{"data": ["x"]}'})
