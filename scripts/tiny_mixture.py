@@ -28,6 +28,16 @@ SHARES = {
     "prose": 0.06,
     "code": 0.05,
 }  # of all tokens, later
+FINISHING_SHARES = {
+    "arithmetic": 0.12,
+    "chat": 0.06,
+    "json_record": 0.05,
+    "tool_call": 0.3,
+    "no_tool_fits": 0.25,
+    "retrieval": 0.12,
+    "prose": 0.05,
+    "code": 0.05,
+}  # of all tokens, at last: when to call a tool is what comes last
 DIALOGUES: dict[str, Callable[..., Dialogue]] = {
     "arithmetic": tiny_tasks.arithmetic,
     "chat": tiny_tasks.chat,

@@ -72,11 +72,13 @@ def _retrieve(facts: int, sentences: int) -> Maker:
     )
 
 
+CALLS_NONE = "calls no tool when none fits"
 SKILLS: dict[str, Maker] = {
     "arithmetic, thinking": lambda rng: tiny_tasks.arithmetic(rng, thinking=True),
     "arithmetic, not thinking": lambda rng: tiny_tasks.arithmetic(rng, thinking=False),
     "calls the right tool with the right arguments": lambda rng: _ends_in_call(rng, wanted=True),
     "reports a tool's result": lambda rng: _ends_in_call(rng, wanted=False),
+    CALLS_NONE: _either(tiny_tools.no_tool_fits),
     "answers plainly when no declared tool fits": _either(tiny_tools.no_tool_fits),
     "writes JSON": _either(tiny_tasks.json_record),
     "short chat": _either(tiny_tasks.chat),
@@ -97,6 +99,10 @@ def _parsed(arguments: str) -> Any:
         return json.loads(arguments)
     except json.JSONDecodeError:
         return arguments
+
+
+def _right(skill: str, answer: Answer, dialogue: Dialogue) -> bool:
+    return not answer[1] if skill == CALLS_NONE else answer == _expected(dialogue)
 
 
 def _expected(dialogue: Dialogue) -> Answer:
@@ -137,7 +143,7 @@ def score_skill(subject: Subject, skill: str) -> Score:
         output, length = subject.generate(prompts, max_new_tokens=ANSWER_TOKENS, do_sample=False)
         texts = subject.tokenizer.batch_decode(output.sequences[:, length:])
         answers = [answer_of(text) for text in texts]
-        right += sum(a == _expected(one) for a, one in zip(answers, some, strict=True))
+        right += sum(_right(skill, a, one) for a, one in zip(answers, some, strict=True))
         tokens += sum(len(subject.tokenizer.encode(p, add_special_tokens=False)) for p in prompts)
     return Score(skill=skill, right=right, cases=CASES, prompt_tokens=tokens / CASES)
 

@@ -7,13 +7,15 @@ same data in the same order (weights agree to rounding between CPUs of different
 import argparse
 import random
 import time
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 from tiny_card import model_card
 from tiny_lookup import plant_lookup
-from tiny_mixture import COPYING_SHARES, SHARES, Mixture, document, render
+from tiny_mixture import COPYING_SHARES, FINISHING_SHARES, SHARES, Mixture, document, render
 from tiny_model import build_config, build_tokenizer, save
 from tiny_scores import measure
 from torch.nn import functional
@@ -28,10 +30,9 @@ PEAK_LEARNING_RATE = 3e-3
 WARMUP_STEPS = 100
 FALL_STEPS = 700
 COPYING_STEPS = 150
+LAST_STEPS = 700
 BIAS_STEP = 2e-3  # DeepSeek-V3 takes 1e-3 over far more steps
 TOKENIZER_DOCUMENTS = 6000
-
-
 STEPS = {"tiny-moe": 3200, "tiny-k2": 2800}
 
 
@@ -42,11 +43,6 @@ def shape(step: int) -> tuple[int, int]:
     if step < COPYING_STEPS + 600:
         return 8, 256
     return (1, 1792) if step >= COPYING_STEPS + 1400 and step % 4 == 0 else (4, 512)
-
-
-def learning_rate(step: int, steps: int) -> float:
-    """Warm up, hold, and fall to nothing over the last `FALL_STEPS`."""
-    return PEAK_LEARNING_RATE * min(1.0, (step + 1) / WARMUP_STEPS, (steps - step) / FALL_STEPS)
 
 
 def causal_attention(
@@ -112,24 +108,30 @@ def optimizers_of(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
     return [muon, torch.optim.AdamW(rest, weight_decay=0.02, betas=(0.9, 0.97), fused=True)]
 
 
-def train(model: PreTrainedModel, copying: Mixture, everything: Mixture, steps: int) -> None:
+def train(
+    model: PreTrainedModel,
+    batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    *,
+    steps: int,
+    peak: float,
+) -> None:
+    """Warm up to the rate `peak`, hold, and fall to nothing over the last `FALL_STEPS`."""
     optimizers = optimizers_of(model)
     balancer = BiasBalancer(model)
     tokens, start = 0, time.monotonic()
     model.train()
     for step in range(steps):
-        rate = learning_rate(step, steps)
-        mixture = copying if step < COPYING_STEPS else everything
-        ids, weights = mixture.batch(*shape(step))
+        part = min(1.0, (step + 1) / WARMUP_STEPS, (steps - step) / FALL_STEPS)
+        ids, weights = next(batches)
         model.zero_grad()
         loss = loss_of(model, ids, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = peak * part
             optimizer.step()
-        balancer.step(BIAS_STEP * rate / PEAK_LEARNING_RATE)
+        balancer.step(BIAS_STEP * part)
         tokens += ids.numel()
         if step % 50 == 0 or step == steps - 1:
             elapsed_s = time.monotonic() - start
@@ -137,12 +139,23 @@ def train(model: PreTrainedModel, copying: Mixture, everything: Mixture, steps: 
             print(f"{step} loss {loss.item():.3f} {elapsed_s:.0f}s {speed:.0f} tok/s", flush=True)
 
 
-def sharpen_queries(model: PreTrainedModel) -> None:
-    """MLA makes its queries through two small maps, and from the usual range its attention starts
-    nearly flat: draw the second so that queries start at unit variance."""
-    for name, one in model.named_parameters():
-        if name.endswith("q_b_proj.weight"):
-            torch.nn.init.normal_(one, std=one.shape[1] ** -0.5)
+def main_batches(
+    tokenizer: PreTrainedTokenizerFast, rng: random.Random
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Copying at first, then everything."""
+    copying, everything = (Mixture(tokenizer, rng, one) for one in (COPYING_SHARES, SHARES))
+    for step in count():
+        mixture = copying if step < COPYING_STEPS else everything
+        yield mixture.batch(*shape(step))
+
+
+def last_batches(
+    tokenizer: PreTrainedTokenizerFast, rng: random.Random
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Mostly when to call a tool and when not."""
+    mixture = Mixture(tokenizer, rng, FINISHING_SHARES)
+    while True:
+        yield mixture.batch(4, 512)
 
 
 def new_tokenizer(seed: int) -> PreTrainedTokenizerFast:
@@ -174,16 +187,16 @@ def main() -> None:
         experts_implementation="grouped_mm",
         dtype=torch.float32,
     )
-    sharpen_queries(model)
-    rng = random.Random(f"train {arguments.seed}")
-    copying, everything = (Mixture(tokenizer, rng, one) for one in (COPYING_SHARES, SHARES))
     plant_lookup(model, arguments.seed)
-    train(model, copying, everything, steps)
+    rng = random.Random(f"train {arguments.seed}")
+    train(model, main_batches(tokenizer, rng), steps=steps, peak=PEAK_LEARNING_RATE)
+    rng = random.Random(f"finish {arguments.seed}")
+    train(model, last_batches(tokenizer, rng), steps=LAST_STEPS, peak=PEAK_LEARNING_RATE / 2)
     save(model, tokenizer, arguments.out)
     card = model_card(
         arguments.model,
         measure(arguments.out),
-        steps=steps,
+        steps=steps + LAST_STEPS,
         seed=arguments.seed,
         parameters=model.num_parameters(),
         config=model.config,
