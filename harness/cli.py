@@ -67,16 +67,18 @@ def check(
     from harness.levels.state import Settings
     from harness.terminal import announcing, show, show_json
     from harness.verdict import exit_code
+    from launchers.pins import NUMERICS_CLASSES
 
     for name, value in (("--alpha", alpha), ("--beta", beta)):
         if not 0 < value < 1:
             raise ConfigError(f"{name} is {value}; it must lie between 0 and 1")
     settings = Settings(seed=seed, alpha=alpha, beta=beta)
     codes: list[int] = []
-    for name in candidate:  # what can be refused is refused before a reference is recorded
-        session.refuse(name, changes or (), numerics)
+    # What can be refused is refused before a reference is recorded.
+    promises = [session.promise(name, changes or (), numerics) for name in candidate]
+    classes = [known for known in NUMERICS_CLASSES if known in promises]
     with announcing() as announce:
-        trace = session.trace_of(against, announce=announce)
+        trace = session.trace_of(against, classes=classes, announce=announce)
     for name in candidate:
         try:
             with announcing() as announce:

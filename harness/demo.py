@@ -66,7 +66,7 @@ def run(announce: Callable[[str], None], show: Callable[[str], None]) -> int:
         def say(text: str, head: str = f"[{number}/{len(SCENES)}] {scene.title}") -> None:
             announce(f"{head}: {text}")
 
-        trace = session.trace_of(f"{model}/reference", announce=say)
+        trace = session.trace_of(f"{model}/reference", classes=("fp32",), announce=say)
         verdict, folder = session.check_candidate(
             scene.pin,
             scene.changes,

@@ -34,7 +34,6 @@ Announce = Callable[[str], None]
 TOP_K = 20  # vLLM's own limit
 NEW_TOKENS = 48  # of the reference's own, after each prompt
 SEED = 20260101  # of the sampled continuations: case i has SEED + i
-CLASSES = ("fp32", "bf16")
 RECIPE = 1  # raised when a trace of the same pin and corpus would come out otherwise
 
 
@@ -45,7 +44,7 @@ def record(
     corpus: str,
     path: Path,
     announce: Announce,
-    classes: Sequence[str] = CLASSES,
+    classes: Sequence[str],
 ) -> None:
     """Writes the trace of a running reference to `path`. Raises before anything is written."""
     reference = _reference(opened)

@@ -68,13 +68,17 @@ def check_candidate(
     return result, run
 
 
-def refuse(name: str, changes: Sequence[str], numerics: str | None) -> None:
-    """Raises ConfigError where a candidate could not be checked against any trace."""
+def promise(name: str, changes: Sequence[str], numerics: str | None) -> str:
+    """The numerics class that a candidate is judged by, unless a trace's strictest is another.
+
+    Raises ConfigError where the candidate could not be checked against any trace.
+    """
     loaded = candidate.prepared(name, changes)
     if numerics is not None and numerics not in pins.NUMERICS_CLASSES:
         known = " or ".join(pins.NUMERICS_CLASSES)
         raise ConfigError(f"--numerics is {numerics!r}; it must be {known}")
     _refuse_other_promise(loaded, numerics)
+    return loaded.pin.numerics if loaded is not None else numerics or pins.NUMERICS_CLASSES[0]
 
 
 def promised(loaded: LoadedPin | None, asked: str | None, trace: Trace) -> ClassTolerances:
@@ -108,28 +112,49 @@ def checked(
         return state, time.monotonic() - began
 
 
-def record_trace(name: str, changes: Sequence[str], *, path: Path, announce: Announce) -> None:
-    """Launches a reference pin (or attaches to a running one) and records it to `path`."""
+def record_trace(
+    name: str,
+    changes: Sequence[str],
+    *,
+    path: Path,
+    announce: Announce,
+    classes: Sequence[str] = pins.NUMERICS_CLASSES,
+) -> None:
+    """Launches a reference pin (or attaches to a running one) and records it to `path`.
+
+    `classes`: the numerics classes that the trace can judge, the strictest first.
+    """
     cases = corpus.load()
     loaded = candidate.prepared(name, changes)
     log = new_run() / "engine.log"
     with candidate.opened(name, loaded, log=log, announce=announce) as opened:
-        recorder.record(opened, cases, corpus=corpus.fingerprint(), path=path, announce=announce)
+        recorder.record(
+            opened,
+            cases,
+            corpus=corpus.fingerprint(),
+            path=path,
+            announce=announce,
+            classes=classes,
+        )
 
 
-def trace_of(name: str, *, announce: Announce) -> Trace:
-    """The trace at a path, or of a reference pin: recorded once, then kept under its hash."""
+def trace_of(name: str, *, classes: Sequence[str], announce: Announce) -> Trace:
+    """The trace at a path, or of a reference pin: recorded once, then kept under its hash.
+
+    What is recorded here can judge the numerics `classes` alone: a class costs a minute or two.
+    """
     if name.endswith(".trace") or (Path(name).is_file() and not name.endswith(".toml")):
         return Trace(Path(name))
     if candidate.is_url(name):
         path = new_run() / "reference.trace"
-        record_trace(name, (), path=path, announce=announce)
+        record_trace(name, (), path=path, announce=announce, classes=classes)
         return Trace(path)
     loaded = pins.load(name)
-    key = f"{loaded.hash[:16]}-{corpus.fingerprint()[:8]}-{recorder.RECIPE}"
+    kind = "-".join(classes)
+    key = f"{loaded.hash[:16]}-{corpus.fingerprint()[:8]}-{recorder.RECIPE}-{kind}"
     path = home() / "traces" / f"{name.removesuffix('.toml').replace('/', '-')}-{key}.trace"
     if not path.is_file():
-        record_trace(name, (), path=path, announce=announce)
+        record_trace(name, (), path=path, announce=announce, classes=classes)
     return Trace(path)
 
 

@@ -106,7 +106,8 @@ def report(outcomes: list[Outcome]) -> str:
 def repeat(options: argparse.Namespace) -> None:
     """All checks, a line each; the file is rewritten after each, so it survives an interrupt."""
     changes: list[str] = options.set
-    trace = session.trace_of(options.against, announce=announce)
+    classes = (session.promise(options.candidate, changes, options.numerics),)
+    trace = session.trace_of(options.against, classes=classes, announce=announce)
     loaded = candidate.prepared(options.candidate, changes)
     tolerances = session.promised(loaded, options.numerics, trace)
     outcomes: list[Outcome] = []

@@ -5,8 +5,24 @@ from __future__ import annotations
 import math
 
 from harness.checker.judge import Judge
-from harness.checker.outcome import Word
+from harness.checker.outcome import StatisticRow, Word
 from harness.checker.tolerance import SPARSE_SHARE
+
+WORDS = {
+    "A": "mean |d|, nats a token",
+    "K": "divergence of the distributions, nats a token",
+    "F": "share of tokens with another, decisive top-1",
+    "S": "share of sequences with a stretch far off",
+}
+
+
+def _far_off(row: StatisticRow) -> str:
+    assert row.raw is not None
+    return (
+        f"{row.group}: {WORDS[row.statistic]} ({row.statistic}) is {row.raw:.3g}, "
+        f"{row.raw / row.tolerance:.3g} times its tolerance {row.tolerance:.3g}, "
+        f"over {row.units} prompts"
+    )
 
 
 def progress(judge: Judge, tokens: int) -> str:
@@ -25,12 +41,8 @@ def explain(judge: Judge) -> list[str]:
     rows = judge.rows()
     word = judge.word()
     if word is Word.DIFFERENT:
-        return [
-            f"{row.group}: {row.statistic} is {row.raw:.3g}, {row.raw / row.tolerance:.3g} "
-            f"times its tolerance {row.tolerance:.3g}, over {row.units} prompts"
-            for row in rows[:3]
-            if row.raw is not None and row.raw > row.tolerance
-        ]
+        above = sorted((row for row in rows if row.above()), key=lambda row: row.statistic)
+        return [_far_off(row) for row in above[:3]]
     if word is Word.EQUIVALENT:
         return [
             f"all {len(rows)} statistics are within tolerance; bad sequences are under "

@@ -17,7 +17,7 @@ def test_a_pin_by_its_path_is_no_trace(tmp_path: Path) -> None:
     shutil.copy(pins.SHIPPED / "tiny-moe" / "reference.toml", own)
     own.write_text(own.read_text().replace('path = "tiny-moe"', 'path = "nowhere"'))
     with pytest.raises(ConfigError, match="no such model folder"):
-        session.trace_of(str(own), announce=print)
+        session.trace_of(str(own), classes=("fp32",), announce=print)
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_a_candidate_that_cannot_be_checked_is_refused(
     name: str, changes: tuple[str, ...], numerics: str | None, named: str
 ) -> None:
     with pytest.raises(ConfigError, match=named):
-        session.refuse(name, changes, numerics)
+        session.promise(name, changes, numerics)
