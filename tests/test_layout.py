@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"harness", "hw_profiles", "launchers", "suites", "scripts", "tests", ".ci"}
+FOLDERS = {"harness", "hw_profiles", "launchers", "suites", "scripts", "tests", ".ci", ".github"}
 FILES = {
     ".gitignore",
     "CHANGELOG.md",
