@@ -9,7 +9,7 @@ from harness.checker.outcome import StatisticRow, Word
 from harness.checker.tolerance import SPARSE_SHARE
 
 WORDS = {
-    "A": "mean |d|, nats a token",
+    "A": "mean |d|, clipped, nats a token",
     "K": "divergence of the distributions, nats a token",
     "F": "share of tokens with another, decisive top-1",
     "S": "share of sequences with a stretch far off",
@@ -17,12 +17,15 @@ WORDS = {
 
 
 def _far_off(row: StatisticRow) -> str:
-    assert row.raw is not None
     return (
         f"{row.group}: {WORDS[row.statistic]} ({row.statistic}) is {row.raw:.3g}, "
-        f"{row.raw / row.tolerance:.3g} times its tolerance {row.tolerance:.3g}, "
-        f"over {row.units} prompts"
+        f"{_ratio(row):.3g} times its tolerance {row.tolerance:.3g}, over {row.units} prompts"
     )
+
+
+def _ratio(row: StatisticRow) -> float:
+    assert row.raw is not None
+    return row.raw / row.tolerance
 
 
 def progress(judge: Judge, tokens: int) -> str:
@@ -41,8 +44,8 @@ def explain(judge: Judge) -> list[str]:
     rows = judge.rows()
     word = judge.word()
     if word is Word.DIFFERENT:
-        above = sorted((row for row in rows if row.above()), key=lambda row: row.statistic)
-        return [_far_off(row) for row in above[:3]]
+        above = [row for row in rows if row.above()]
+        return [_far_off(row) for row in sorted(above, key=_ratio, reverse=True)[:3]]
     if word is Word.EQUIVALENT:
         return [
             f"all {len(rows)} statistics are within tolerance; bad sequences are under "
