@@ -23,6 +23,11 @@ def _far_off(row: StatisticRow) -> str:
     )
 
 
+def _telling(row: StatisticRow) -> tuple[int, float]:
+    """What says most to a reader first: A is clipped a token, and F has hardly any tolerance."""
+    return "KASF".index(row.statistic), -_ratio(row)
+
+
 def _ratio(row: StatisticRow) -> float:
     assert row.raw is not None
     return row.raw / row.tolerance
@@ -45,7 +50,7 @@ def explain(judge: Judge) -> list[str]:
     word = judge.word()
     if word is Word.DIFFERENT:
         above = [row for row in rows if row.above()]
-        return [_far_off(row) for row in sorted(above, key=_ratio, reverse=True)[:3]]
+        return [_far_off(row) for row in sorted(above, key=_telling)[:3]]
     if word is Word.EQUIVALENT:
         return [
             f"all {len(rows)} statistics are within tolerance; bad sequences are under "
