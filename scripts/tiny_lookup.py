@@ -3,8 +3,8 @@
 To retrieve a value by its key a transformer needs two attention heads, one after the other ("A
 Mathematical Framework for Transformer Circuits", Elhage et al., 2021): the first tells each token
 which token stands before it, the second goes from a token to where that token stood before and
-copies what followed. From random weights a model of this size finds them only after many more
-tokens than fit into an hour on two cores: 3 M tokens left the recall of six notes at one in four.
+copies what followed. From random weights a model of this size finds them late, if at all, within
+the tokens that fit into an hour on two cores.
 
 The residual stream (D = 128) is divided: dimensions 0-94 hold the token, 95 a constant, 96-127 the
 token before. All other heads, the experts and the norms start at random, as usual.
