@@ -28,6 +28,7 @@ from harness.report import page
 from harness.verdict import Verdict
 from launchers import pins
 from launchers.pins import LoadedPin
+from launchers.reference import RECORDED
 from suites import corpus
 
 Announce = Callable[[str], None]
@@ -118,7 +119,7 @@ def record_trace(
     *,
     path: Path,
     announce: Announce,
-    classes: Sequence[str] = pins.NUMERICS_CLASSES,
+    classes: Sequence[str] = RECORDED,
 ) -> None:
     """Launches a reference pin (or attaches to a running one) and records it to `path`.
 

@@ -21,7 +21,9 @@ from harness.base.errors import ConfigError
 
 SHIPPED = Path(__file__).parent / "pins"
 MODELS = Path(__file__).parent / "models"
-NUMERICS_CLASSES = ("fp32", "bf16")
+# What a pin can promise, the strictest first.
+NUMERICS_CLASSES = ("fp32", "bf16", "int4-weights", "mxfp4-weights")
+STATES = ("verified", "unverified", "unsupported")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 CHANGES_OUTPUTS = re.compile(r".*\.(safetensors|json|jinja|model|tiktoken|py)")
 
@@ -34,6 +36,7 @@ class EngineTable:
     version: str
     environment: str  # a lock file in launchers/locks
     ready_deadline_s: float  # from start to the first good answer
+    parser: str | None = None  # the lock whose argument parser reads `args`; None: `environment`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class ModelTable:
     revision: str
     path: str  # a folder shipped in launchers/models, an absolute path, or one beside the pin
     files: Mapping[str, str]  # file name -> sha256, for every file that can change an output
+    hub: str | None = None  # where the weights are published: ORGANISATION/NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +76,40 @@ GREEDY = replace(OWN, temperature=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServingTable:
+    """How the engine is meant to face its users."""
+
+    enforced: bool  # behind the gateway that refuses what the contract does not allow
+    contract: str | None = None  # a file in launchers/contracts; None: the model has none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentTable:
+    """What the recipe needs. Memory and disk in GB (1e9 bytes), as model cards state them."""
+
+    nodes: int
+    gpus_per_node: int
+    gpu_memory_gb: float  # over all GPUs of all nodes: weights, and what the engine needs beside
+    host_memory_gb: float  # of each node
+    disk_gb: float  # the model's folder, on each node
+    join: JoinTable | None = None  # how several nodes become one engine; None: one node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinTable:
+    """Flags that join nodes, the same on each but for {rank} and {head}, the first's address."""
+
+    how: str  # in words
+    args: Mapping[str, Any]  # as `Pin.args`
+    worker_args: Mapping[str, Any]  # more, on every node but the first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProvenanceTable:
     """Where the recipe comes from, and how far it was tried. Not part of the hash."""
 
     source: str
-    state: str  # verified, unverified, unsupported
+    state: str  # one of STATES; unsupported: `note` says why
     note: str
 
 
@@ -92,7 +125,9 @@ class Pin:
     args: Mapping[str, Any]  # flag without its dashes -> value
     env: Mapping[str, str]
     sampling: SamplingTable
+    serving: ServingTable
     provenance: ProvenanceTable
+    deployment: DeploymentTable | None = None  # None: any one machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +282,11 @@ def _check(pin: Pin, where: str) -> None:
     if pin.numerics not in NUMERICS_CLASSES:
         known = ", ".join(NUMERICS_CLASSES)
         raise ConfigError(f"{where}: numerics is {pin.numerics!r}; it must be one of {known}")
+    if pin.provenance.state not in STATES:
+        known = ", ".join(STATES)
+        raise ConfigError(
+            f"{where}: provenance: state is {pin.provenance.state!r}; it must be one of {known}"
+        )
     if pin.engine.ready_deadline_s <= 0:
         raise ConfigError(f"{where}: engine.ready_deadline_s must be above 0")
 

@@ -23,6 +23,7 @@ from launchers.pins import LoadedPin, SamplingTable
 from launchers.process import Command
 
 SERVER = Path(__file__).parent / "reference_server"
+RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for
 CHUNK = 48  # tokens: short enough that every stratum is cut
 
 

@@ -13,8 +13,8 @@ from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.checker.tolerance import MINIMUM_CONFIGURATIONS, MINIMUM_IMPLEMENTATIONS
 from launchers import pins
-from launchers.pins import GREEDY, NUMERICS_CLASSES
-from launchers.reference import ReferenceDialect, ReferenceLauncher, benign_pool
+from launchers.pins import GREEDY
+from launchers.reference import RECORDED, ReferenceDialect, ReferenceLauncher, benign_pool
 
 DIALECT = ReferenceDialect(model="tiny")
 SEQUENCES = [(1, 2, 3), (4, 5)]
@@ -89,7 +89,7 @@ def test_requests_carry_what_was_asked() -> None:
     assert DIALECT.detokenized(b'{"texts": ["a"], "special": [false]}') == (["a"], [False])
 
 
-@pytest.mark.parametrize("numerics", NUMERICS_CLASSES)
+@pytest.mark.parametrize("numerics", RECORDED)
 def test_the_benign_pool_of_every_class_can_support_equivalent(numerics: str) -> None:
     pool = benign_pool(numerics)
     assert len({variant.name for variant in pool}) == len(pool) >= MINIMUM_CONFIGURATIONS
