@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from harness.checker.outcome import StatisticRow, Word
 from harness.verdict import Verdict, to_json
+from launchers.capabilities import TITLES
 
 COLOURS = {Word.EQUIVALENT: "green", Word.DIFFERENT: "red", Word.INCONCLUSIVE: "yellow"}
 PLAIN_LINE_EVERY_S = 2.0
@@ -58,10 +60,12 @@ def show(verdict: Verdict, run: Path) -> None:
     colour = COLOURS[verdict.verdict]
     console.print(f"[bold {colour}]{verdict.verdict}[/]  {escape(verdict.candidate['title'])}")
     console.print(f"  against {escape(verdict.reference['title'])}, judged as {verdict.numerics}")
-    for reason in verdict.reasons:
-        console.print(f"  {verdict.level}: {escape(reason)}", soft_wrap=True)
+    for level, reason in _reasons(verdict):
+        console.print(f"  {level}: {escape(reason)}", soft_wrap=True)
     launch = "" if verdict.launch_seconds is None else f", launch {verdict.launch_seconds:.0f} s"
     console.print(f"  {verdict.tokens:,} tokens in {verdict.seconds:.1f} s{launch}")
+    if "capabilities" in verdict.candidate:
+        console.print(_capabilities(verdict.candidate["capabilities"]))
     if verdict.statistics:
         console.print(_table(verdict))
         console.print(LEGEND)
@@ -70,6 +74,24 @@ def show(verdict: Verdict, run: Path) -> None:
         f"{verdict.beta:.1%}, in either case given the tolerances"
     )
     console.print(f"  report: {run / 'report.html'}", soft_wrap=True)
+
+
+def _reasons(verdict: Verdict) -> list[tuple[str, str]]:
+    """Those of the level that decided; of an endpoint that cannot be asked all, of every level."""
+    undecided = [r for r in verdict.levels if r.word is Word.INCONCLUSIVE]
+    if verdict.verdict is Word.INCONCLUSIVE and "capabilities" in verdict.candidate and undecided:
+        return [(result.level, reason) for result in undecided for reason in result.reasons]
+    return [(verdict.level, reason) for reason in verdict.reasons]
+
+
+def _capabilities(found: Mapping[str, Any]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 2), header_style="bold")
+    table.add_column("the endpoint can", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("as it was found by asking", no_wrap=True, overflow="ellipsis")
+    for name, title in TITLES.items():
+        table.add_row(title, found[name]["able"], escape(found[name]["evidence"]))
+    return table
 
 
 def _table(verdict: Verdict) -> Table:
@@ -83,7 +105,7 @@ def _table(verdict: Verdict) -> Table:
         groups.setdefault((row.level, row.group), {})[row.statistic] = row
     for (level, group), rows in sorted(groups.items()):
         some = next(iter(rows.values()))
-        cells = [_cell(rows[name]) for name in "AKFS"]
+        cells = [_cell(rows[name]) if name in rows else "-" for name in "AKFS"]
         table.add_row(f"{level} {escape(group)}", *cells, f"{some.units}/{some.population}")
     return table
 
