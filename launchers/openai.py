@@ -117,7 +117,7 @@ def _echoed(answer: bytes, tokens: Tokens) -> Scores:
         logprobs = np.array(given[1 : len(tokens)], dtype=np.float64)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise RequestError(f"no logprobs came with the echo: {answer[:200]!r}") from error
-    if given[0] is not None or len(given) - len(tokens) not in (0, 1):
+    if len(given) - len(tokens) not in (0, 1) or given[0] is not None:
         raise RequestError(f"{len(given)} logprobs came for an echo of {len(tokens)} tokens")
     count = len(logprobs)
     return Scores(
