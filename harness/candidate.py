@@ -125,8 +125,9 @@ def _attach(endpoint: Endpoint, place: Address, announce: Announce) -> Opened:
     def ask(request: Request) -> Reply:
         return endpoint.ask(request, timeout_s=PROBE_TIMEOUT_S)
 
-    announce(f"asking {place.base} what it is and what it can do")
-    dialect, capabilities = attached.attach(endpoint.get, ask, url=endpoint.url, model=place.model)
+    dialect, capabilities = attached.attach(
+        endpoint.get, ask, url=endpoint.url, model=place.model, announce=announce
+    )
     asker = Asker(endpoint, dialect)
     return Opened(
         asker=asker,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ def show(verdict: Verdict, run: Path) -> None:
     launch = "" if verdict.launch_seconds is None else f", launch {verdict.launch_seconds:.0f} s"
     console.print(f"  {verdict.tokens:,} tokens in {verdict.seconds:.1f} s{launch}")
     if "capabilities" in verdict.candidate:
-        console.print(_capabilities(verdict.candidate["capabilities"]))
+        for line in _capabilities(verdict.candidate["capabilities"]):
+            console.print(f"  {line}", soft_wrap=True)
     if verdict.statistics:
         console.print(_table(verdict))
         console.print(LEGEND)
@@ -84,14 +85,12 @@ def _reasons(verdict: Verdict) -> list[tuple[str, str]]:
     return [(verdict.level, reason) for reason in verdict.reasons]
 
 
-def _capabilities(found: Mapping[str, Any]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 2), header_style="bold")
-    table.add_column("the endpoint can", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("as it was found by asking", no_wrap=True, overflow="ellipsis")
-    for name, title in TITLES.items():
-        table.add_row(title, found[name]["able"], escape(found[name]["evidence"]))
-    return table
+def _capabilities(found: Mapping[str, Any]) -> Iterator[str]:
+    """In three lines; the report has the evidence of each."""
+    for able, words in (("yes", "the endpoint can"), ("no", "cannot"), ("unknown", "unknown")):
+        titles = [title for name, title in TITLES.items() if found[name]["able"] == able]
+        if titles:
+            yield f"{words}: {', '.join(titles)}"
 
 
 def _table(verdict: Verdict) -> Table:

@@ -28,7 +28,7 @@ KEY_REFUSED = (401, 403)
 
 
 def attach(
-    get: Get, ask: Ask, *, url: str, model: str | None
+    get: Get, ask: Ask, *, url: str, model: str | None, announce: Callable[[str], None]
 ) -> tuple[Dialect, Capabilities | None]:
     """The dialect of a server, and what it can do; None: all that the dialect can say.
 
@@ -46,6 +46,7 @@ def attach(
     _refuse_key(url, [core.chat, core.completions])
     if isinstance(dialect, OpenAiDialect):
         _refuse_stranger(get, url, core, dialect.model)
+    announce(f"asking {url} what it can do")
     return probing.probe(dialect, core, prober)
 
 

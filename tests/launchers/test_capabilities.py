@@ -25,7 +25,9 @@ KEY = "sk-very-secret"
 @contextmanager
 def attached(vendor: Vendor, model: str | None = None) -> Generator[tuple[Dialect, Capabilities]]:
     with serving(vendor) as url, Endpoint(url, retries=1) as endpoint:
-        dialect, found = attach(endpoint.get, endpoint.ask, url=endpoint.url, model=model)
+        dialect, found = attach(
+            endpoint.get, endpoint.ask, url=endpoint.url, model=model, announce=lambda _: None
+        )
         assert found is not None
         yield dialect, found
 
