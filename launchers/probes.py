@@ -18,7 +18,7 @@ from launchers.openai import CHAT, COMPLETIONS, prompt_tokens
 from launchers.prober import Prober, excerpt, judged, no, unknown
 
 ALTERNATIVES = (20, 5, 2)  # of a position: vLLM's and OpenAI's limit, other vendors', the fewest
-TOKENS = tuple(range(40, 48))  # ids that every vocabulary has, and none has a special token at
+TOKENS = tuple(range(40, 48))  # ids that every vocabulary has
 SEED_TOKENS = 24
 SEEDS = (1, 1, 2, 2)
 HELLO = "Hello"

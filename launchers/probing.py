@@ -55,8 +55,8 @@ def probe(dialect: Dialect, core: Core, prober: Prober) -> tuple[Dialect, Capabi
         dialect = OpenAiDialect(model=dialect.model, echo=False, tool_choice=tool_choice)
     dialect, score = _scoring(prober, dialect)
     streaming, stream_usage = _where(chat, lambda: probes.streaming(prober), _twice)
-    sampled = chat if chat.yes else text
-    seed, sampling_echo = _where(sampled, lambda: probes.seed(prober, chats=chat.yes), _twice)
+    sampled = text if text.yes else chat  # a continuation has more freedom than an answer
+    seed, sampling_echo = _where(sampled, lambda: probes.seed(prober, chats=not text.yes), _twice)
     found = Capabilities(
         render_chat=_render(prober, dialect, HELLO_CHAT),
         render_text=_render(prober, dialect, HELLO),

@@ -98,7 +98,12 @@ def test_no_server_is_waited_for_longer_than_20_s(monkeypatch: pytest.MonkeyPatc
 
 def test_a_silent_server_is_no_reply_and_says_so() -> None:
     may_end = threading.Event()
-    with serving(lambda handler: may_end.wait(10) and answer(handler, 200, b"")) as url:
+
+    def silent(handler: BaseHTTPRequestHandler) -> None:
+        assert may_end.wait(10)
+        answer(handler, 200, b"")
+
+    with serving(silent) as url:
         with Endpoint(url) as endpoint:
             reply = endpoint.ask(ASK, timeout_s=0.2)
         may_end.set()

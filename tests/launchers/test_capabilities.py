@@ -170,7 +170,7 @@ def test_a_limit_that_passes_is_not_seen() -> None:
 @pytest.mark.parametrize("content", [b"<html>hello</html>", b"", b"[]", b"null", b'{"choices": 5}'])
 def test_a_page_instead_of_an_api_is_no_engine(content: bytes) -> None:
     with pytest.raises(ConfigError, match="no engine that serves 'm'"):
-        found(Vendor(special=lambda *_: (200, content, {})), "m")
+        found(Vendor(special=lambda _, number: (200, content, {}) if number else None), "m")
 
 
 def test_an_unknown_model_is_told_with_the_models_that_are_listed() -> None:
