@@ -58,7 +58,7 @@ def recognise(get: Get, url: str, model: str | None = None) -> Dialect:
     name = chosen(served(get), url, model)
     if "version" in _table(get("/version")):
         return VllmDialect(model=name)
-    return OpenAiDialect(model=name, echo=False, tool_choice=None)
+    return OpenAiDialect(model=name, echo=False, tool_choice=None, switches_thinking=True)
 
 
 def served(get: Get) -> list[dict[str, Any]]:

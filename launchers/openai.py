@@ -32,11 +32,15 @@ class OpenAiDialect:
     engine = "openai-compatible"
     sequences_per_request = 1
 
-    def __init__(self, *, model: str, echo: bool, tool_choice: str | None) -> None:
-        """`echo`: scores are asked by echo. `tool_choice`: sent with tools; None: not sent."""
+    def __init__(
+        self, *, model: str, echo: bool, tool_choice: str | None, switches_thinking: bool
+    ) -> None:
+        """`echo`: scores are asked by echo. `tool_choice`: sent with tools; None: not sent.
+        `switches_thinking`: chat_template_kwargs is sent; a server may refuse it."""
         self.model = model
         self.echo = echo
         self.tool_choice = tool_choice
+        self.switches_thinking = switches_thinking
         self._extended = VllmDialect(model=model)
 
     def identity(self) -> None:
@@ -59,7 +63,7 @@ class OpenAiDialect:
             body["tools"] = list(chat.tools)
             if self.tool_choice is not None:
                 body["tool_choice"] = self.tool_choice
-        if chat.thinking is not None:
+        if chat.thinking is not None and self.switches_thinking:
             body["chat_template_kwargs"] = {"thinking": chat.thinking}
         return Request(path=CHAT, body={**body, "max_tokens": 1})
 

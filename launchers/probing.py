@@ -51,8 +51,14 @@ def probe(dialect: Dialect, core: Core, prober: Prober) -> tuple[Dialect, Capabi
     """The capabilities, and the dialect made to fit them."""
     chat, text = core.chats, core.completes
     tools, tool_choice = _where(chat, lambda: probes.tools(prober), lambda absent: (absent, None))
+    thinking = _where(chat, lambda: probes.thinking(prober), _once)
     if isinstance(dialect, OpenAiDialect):
-        dialect = OpenAiDialect(model=dialect.model, echo=False, tool_choice=tool_choice)
+        dialect = OpenAiDialect(
+            model=dialect.model,
+            echo=False,
+            tool_choice=tool_choice,
+            switches_thinking=thinking.able is not Able.NO,
+        )
     dialect, score = _scoring(prober, dialect)
     streaming, stream_usage = _where(chat, lambda: probes.streaming(prober), _twice)
     sampled = text if text.yes else chat  # a continuation has more freedom than an answer
@@ -69,7 +75,7 @@ def probe(dialect: Dialect, core: Core, prober: Prober) -> tuple[Dialect, Capabi
         completion_logprobs=_where(text, lambda: probes.best_logprobs(prober, chats=False), _once),
         token_id_prompts=_where(text, lambda: probes.token_id_prompts(prober), _once),
         tools=tools,
-        thinking=_where(chat, lambda: probes.thinking(prober), _once),
+        thinking=thinking,
         streaming=streaming,
         stream_usage=stream_usage,
         seed=seed,
@@ -117,7 +123,12 @@ def _scoring(prober: Prober, dialect: Dialect) -> tuple[Dialect, Capability]:
     own = _with_alternatives(lambda count: _score(prober, dialect, count))
     if own.able is not Able.NO or not isinstance(dialect, OpenAiDialect):
         return dialect, own
-    echoing = OpenAiDialect(model=dialect.model, echo=True, tool_choice=dialect.tool_choice)
+    echoing = OpenAiDialect(
+        model=dialect.model,
+        echo=True,
+        tool_choice=dialect.tool_choice,
+        switches_thinking=dialect.switches_thinking,
+    )
     echoed = _score(prober, echoing, 0)
     if not echoed.yes:
         evidence = f"prompt_logprobs: {own.evidence}; echo: {echoed.evidence}"

@@ -30,6 +30,7 @@ class Vendor:
     logprobs: int | None = None  # the most alternatives; None: the fields are ignored
     refuses_more: bool = True  # answers 400 to more alternatives, or gives fewer
     seeds: bool = False
+    strict: bool = False  # refuses fields that the API does not have
     key: str | None = None
     special: Callable[[str, int], tuple[int, bytes, Mapping[str, str]] | None] = (
         lambda path, number: None  # noqa: ARG005
@@ -69,6 +70,8 @@ class Vendor:
         wanted = body.get("top_logprobs", 0)
         if self.logprobs is not None and self.refuses_more and wanted > self.logprobs:
             return 400, f"top_logprobs must be at most {self.logprobs}".encode()
+        if self.strict and "chat_template_kwargs" in body:
+            return 400, b"unknown field chat_template_kwargs"
         said = f"text {body.get('seed') if self.seeds else len(self.asked)}"
         choice: dict[str, Any] = {"message": {"role": "assistant", "content": said}}
         if wanted and self.logprobs is not None:

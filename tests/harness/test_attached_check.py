@@ -111,6 +111,16 @@ def test_a_switch_that_is_not_passed_on_is_not_held_against_the_model(trace: Tra
     assert verdict.candidate["capabilities"]["thinking"]["able"] == "unknown"
 
 
+def test_a_switch_that_is_refused_is_not_sent_again(trace: Trace) -> None:
+    vendor = Vendor(count=words, strict=True)
+    verdict = check(vendor, trace)
+    assert verdict.verdict is Word.INCONCLUSIVE
+    assert verdict.candidate["capabilities"]["thinking"]["able"] == "no"
+    assert any("cannot be asked: thinking off" in reason for reason in verdict.reasons)
+    assert verdict.reasons[-1].endswith("a weak pass")
+    assert sum("chat_template_kwargs" in body for _, body in vendor.asked) == 1
+
+
 def test_a_switch_does_not_excuse_what_it_cannot_explain(trace: Trace) -> None:
     verdict = check(Vendor(count=lambda body: words(body) + 2), trace)
     assert verdict.verdict is Word.DIFFERENT

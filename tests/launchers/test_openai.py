@@ -14,8 +14,8 @@ from launchers.openai import OpenAiDialect, prompt_tokens
 from launchers.pins import OWN
 from launchers.vllm import VllmDialect
 
-PLAIN = OpenAiDialect(model="m", echo=False, tool_choice=None)
-ECHO = OpenAiDialect(model="m", echo=True, tool_choice=None)
+PLAIN = OpenAiDialect(model="m", echo=False, tool_choice=None, switches_thinking=True)
+ECHO = OpenAiDialect(model="m", echo=True, tool_choice=None, switches_thinking=True)
 USER = {"role": "user", "content": "hello"}
 TOOL = {"type": "function", "function": {"name": "f"}}
 TOKENS = (5, 6, 7)
@@ -39,8 +39,10 @@ def test_tools_and_thinking_are_passed_on() -> None:
     assert body["tools"] == [TOOL]
     assert body["chat_template_kwargs"] == {"thinking": False}
     assert "tool_choice" not in body
-    choosing = OpenAiDialect(model="m", echo=False, tool_choice="none")
-    assert (choosing.usage(chat).body or {})["tool_choice"] == "none"
+    choosing = OpenAiDialect(model="m", echo=False, tool_choice="none", switches_thinking=False)
+    chosen = choosing.usage(chat).body or {}
+    assert chosen["tool_choice"] == "none"
+    assert "chat_template_kwargs" not in chosen
 
 
 def test_without_an_echo_tokens_are_asked_for_in_vllms_form() -> None:
