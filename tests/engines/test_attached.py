@@ -10,13 +10,13 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import httpx
-import pytest
-
 from harness import candidate
 from harness.candidate import Opened
+from harness.client import Endpoint
+from launchers.dialect import Request
 from tests.building import answer, serving
 from tests.engines.command_line import verdict_of
+from tests.engines.test_check_vllm import ROPE
 
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 VLLM_ONLY = ("/version", "/tokenize", "/identity")
@@ -26,7 +26,7 @@ VLLM_ONLY = ("/version", "/tokenize", "/identity")
 class Proxy:
     """Hands requests on, but for some paths, some fields, and more alternatives than `most`."""
 
-    server: str
+    server: Endpoint
     blocked: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     most: int = 20
@@ -44,13 +44,16 @@ class Proxy:
         if max(map(int, wanted)) > self.most:
             answer(handler, 400, f"at most {self.most} alternatives".encode())
             return
-        url = self.server + handler.path
-        reply = (
-            httpx.post(url, json=body, timeout=300, trust_env=False)
-            if content
-            else httpx.get(url, timeout=300, trust_env=False)
-        )
-        answer(handler, reply.status_code, reply.content)
+        reply = self.server.ask(Request(path=handler.path, body=body if content else None))
+        assert reply.status is not None
+        answer(handler, reply.status, reply.body)
+
+
+@contextmanager
+def behind(proxied: Opened, **left_out: Any) -> Generator[str]:
+    """The URL of a proxy before a running engine."""
+    with Endpoint(proxied.url) as server, serving(Proxy(server=server, **left_out)) as url:
+        yield url
 
 
 @contextmanager
@@ -77,7 +80,7 @@ def test_what_a_vllm_can_do_is_found(vllm: Opened, tmp_path: Path) -> None:
 
 
 def test_without_its_tokeniser_only_l0_is_open(vllm: Opened, trace: Path) -> None:
-    with serving(Proxy(server=vllm.url, blocked=("/tokenize",))) as url:
+    with behind(vllm, blocked=("/tokenize",)) as url:
         verdict, code = verdict_of(url, "--against", trace)
     assert (verdict["verdict"], verdict["level"], code) == ("INCONCLUSIVE", "L0", 3)
     assert words(verdict) == {"L0": "INCONCLUSIVE", "L2": "EQUIVALENT", "L1": "EQUIVALENT"}
@@ -89,22 +92,18 @@ def test_without_its_tokeniser_only_l0_is_open(vllm: Opened, trace: Path) -> Non
 
 def test_where_only_tokens_are_counted_nothing_is_equivalent(vllm: Opened, trace: Path) -> None:
     fields = ("logprobs", "top_logprobs")
-    with serving(
-        Proxy(server=vllm.url, blocked=(*VLLM_ONLY, "/v1/completions"), dropped=fields)
-    ) as url:
+    with behind(vllm, blocked=(*VLLM_ONLY, "/v1/completions"), dropped=fields) as url:
         verdict, code = verdict_of(url, "--against", trace)
     assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
     assert set(words(verdict).values()) == {"INCONCLUSIVE"}
     assert verdict["tokens"] == 0
-    assert all("cannot be asked" in level["reasons"][0] for level in verdict["levels"]), verdict[
-        "levels"
-    ]
+    assert all("cannot be asked" in level["reasons"][0] for level in verdict["levels"])
     found = verdict["candidate"]["capabilities"]
     assert (found["chat_logprobs"]["able"], found["usage"]["able"]) == ("no", "yes")
 
 
 def test_with_an_echo_the_given_tokens_are_judged(vllm: Opened, trace: Path) -> None:
-    with serving(Proxy(server=vllm.url, blocked=VLLM_ONLY, dropped=("prompt_logprobs",))) as url:
+    with behind(vllm, blocked=VLLM_ONLY, dropped=("prompt_logprobs",)) as url:
         verdict, code = verdict_of(url, "--against", trace)
     assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
     assert "by echo" in verdict["candidate"]["capabilities"]["score"]["evidence"]
@@ -117,7 +116,7 @@ def test_with_an_echo_the_given_tokens_are_judged(vllm: Opened, trace: Path) -> 
 def test_with_five_alternatives_no_fault_is_seen_and_none_excluded(
     vllm: Opened, trace: Path
 ) -> None:
-    with serving(Proxy(server=vllm.url, blocked=VLLM_ONLY, most=5)) as url:
+    with behind(vllm, blocked=VLLM_ONLY, most=5) as url:
         verdict, code = verdict_of(url, "--against", trace)
     assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
     assert "gives 5 alternatives" in verdict["levels"][1]["reasons"][0]
@@ -125,21 +124,33 @@ def test_with_five_alternatives_no_fault_is_seen_and_none_excluded(
     assert verdict["candidate"]["capabilities"]["chat_logprobs"]["most"] == 5
 
 
-@pytest.fixture
-def wrong_template(tmp_path: Path) -> Generator[Opened]:
-    template = tmp_path / "template.jinja"
-    template.write_text(TEMPLATE)
+@contextmanager
+def changed(change: str, folder: Path) -> Generator[Opened]:
+    """A vLLM that is set wrongly."""
     name = "tiny-moe/vllm-cpu"
-    loaded = candidate.prepared(name, [f"args.chat-template={template}"])
-    log = tmp_path / "engine.log"
+    loaded = candidate.prepared(name, [change])
+    log = folder / "engine.log"
     with candidate.opened(name, loaded, log=log, announce=lambda _: None) as it:
         yield it
 
 
-def test_another_template_is_different_by_its_counts_alone(
-    wrong_template: Opened, trace: Path
-) -> None:
-    with serving(Proxy(server=wrong_template.url, blocked=(*VLLM_ONLY, "/v1/completions"))) as url:
+def test_another_template_is_different_by_its_counts_alone(trace: Path, tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text(TEMPLATE)
+    with (
+        changed(f"args.chat-template={template}", tmp_path) as wrong,
+        behind(wrong, blocked=(*VLLM_ONLY, "/v1/completions")) as url,
+    ):
         verdict, code = verdict_of(url, "--against", trace)
     assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L0", 1)
     assert "usage.prompt_tokens is" in verdict["reasons"][0]
+
+
+def test_a_doubled_rope_base_is_different_with_few_alternatives_and_with_none(
+    trace: Path, tmp_path: Path
+) -> None:
+    with changed(ROPE, tmp_path) as wrong:
+        for left_out in ({"most": 5}, {"dropped": ("prompt_logprobs",)}):
+            with behind(wrong, blocked=VLLM_ONLY, **left_out) as url:
+                verdict, code = verdict_of(url, "--against", trace)
+            assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L2", 1)
