@@ -55,8 +55,10 @@ def recognise(get: Get, url: str, model: str | None = None) -> Dialect:
     identity = _table(get("/identity"))
     if identity.get("engine") == "enginediff-reference":
         return ReferenceDialect(model=str(identity["model"]))
-    name = chosen(served(get), url, model)
+    models = served(get)
+    name = chosen(models, url, model)
     if "version" in _table(get("/version")):
+        _require_listed(name, models, url)
         return VllmDialect(model=name)
     return OpenAiDialect(model=name, echo=False, tool_choice=None, switches_thinking=True)
 
@@ -89,6 +91,13 @@ def chosen(models: Sequence[dict[str, Any]], url: str, model: str | None) -> str
             f"{url}: serves {len(names)} models ({shown}): say which is meant, {url}#{names[0]}"
         )
     return names[0]  # several names of one root are one model
+
+
+def _require_listed(name: str, models: Sequence[dict[str, Any]], url: str) -> None:
+    """An engine of one's own lists all that it serves, other than a vendor."""
+    names = [str(entry["id"]) for entry in models]
+    if names and name not in names:
+        raise ConfigError(f"{url}: serves {', '.join(names)}, and no {name!r}")
 
 
 def _refuse_key(url: str, replies: Sequence[Reply]) -> None:

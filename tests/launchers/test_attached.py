@@ -46,6 +46,8 @@ def test_several_names_of_one_model_are_one_and_several_models_are_a_question() 
     with pytest.raises(ConfigError, match=r"2 models \(a, b\)"):
         recognised({**VLLM, "/v1/models": two})
     assert recognise({**VLLM, "/v1/models": two}.get, URL, "b").model == "b"
+    with pytest.raises(ConfigError, match="serves tiny, and no 'tinny'"):
+        recognise(VLLM.get, URL, "tinny")
 
 
 def test_the_reference_server_says_so_itself() -> None:
