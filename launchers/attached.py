@@ -42,7 +42,7 @@ def attach(
     if isinstance(dialect, ReferenceDialect):
         return dialect, None
     prober = Prober(ask, model=dialect.model, now=time.monotonic)
-    core = probing.core(prober)
+    core = probing.first_asked(prober)
     _refuse_key(url, [core.chat, core.completions])
     if isinstance(dialect, OpenAiDialect):
         _refuse_stranger(get, url, core, dialect.model)

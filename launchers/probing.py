@@ -40,7 +40,7 @@ class Core:
         return judged(self.completions, probes.answered)
 
 
-def core(prober: Prober) -> Core:
+def first_asked(prober: Prober) -> Core:
     return Core(
         chat=prober.reply(probes.chat_request(prober, {})),
         completions=prober.reply(probes.completion_request(prober, {})),
