@@ -13,11 +13,15 @@ import sys
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.base.errors import ConfigError, EnginediffError
+
+if TYPE_CHECKING:
+    from harness.comparison import Comparison
+    from harness.verdict import Verdict
 
 INTERRUPTED = 130
 OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
@@ -52,7 +56,12 @@ def demo() -> None:
 @app.command()
 def check(
     candidate: Annotated[list[str], typer.Argument(help="Pins (MODEL/NAME or a path) or URLs.")],
-    against: Annotated[str, typer.Option(help="A trace, a reference pin, or a reference's URL.")],
+    against: Annotated[
+        str | None, typer.Option(help="A trace, a reference pin, or a reference's URL.")
+    ] = None,
+    consensus: Annotated[
+        bool, typer.Option("--consensus", help="No reference: which of three or more stands alone.")
+    ] = False,
     changes: Changes = None,
     numerics: Annotated[
         str | None, typer.Option(help="What a URL promises: fp32 or bf16. A pin says so itself.")
@@ -60,45 +69,72 @@ def check(
     seed: Annotated[int, typer.Option(min=0, help="Of the order in which prompts are drawn.")] = 0,
     alpha: Annotated[float, typer.Option(help="Chance of a wrong DIFFERENT, at most.")] = 0.005,
     beta: Annotated[float, typer.Option(help="Chance of a wrong EQUIVALENT, at most.")] = 0.005,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="Candidates side by side, where the node has room.")
+    ] = 1,
+    run: Annotated[
+        Path | None, typer.Option(help="The run directory; new or empty. Else one of its own.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Decides whether a candidate computes the same model as a reference."""
-    from harness import session
+    """Decides whether candidates compute the same model as a reference, or as each other."""
+    from harness import session, together
     from harness.levels.state import Settings
-    from harness.terminal import announcing, show, show_json
-    from harness.verdict import exit_code
+    from harness.terminal import announcing
     from launchers.pins import NUMERICS_CLASSES
 
     for name, value in (("--alpha", alpha), ("--beta", beta)):
         if not 0 < value < 1:
             raise ConfigError(f"{name} is {value}; it must lie between 0 and 1")
-    settings = Settings(seed=seed, alpha=alpha, beta=beta)
-    codes: list[int] = []
+    if (against is None) != consensus:
+        raise ConfigError("check needs either --against (a trace, a pin or a URL) or --consensus")
+    if consensus and at_once > 1:
+        raise ConfigError("--at-once: with --consensus one engine runs after another")
+    folder = _run_directory(run)
     # What can be refused is refused before a reference is recorded.
     promises = [session.promise(name, changes or (), numerics) for name in candidate]
-    classes = [known for known in NUMERICS_CLASSES if known in promises]
     with announcing() as announce:
-        trace = session.trace_of(against, classes=classes, announce=announce)
-    for name in candidate:
-        try:
-            with announcing() as announce:
-                verdict, run = session.check_candidate(
-                    name,
-                    changes or (),
-                    against=trace,
-                    numerics=numerics,
-                    settings=settings,
-                    announce=announce,
-                )
-        except EnginediffError as error:
-            if len(candidate) == 1 or error.exit_code == ConfigError.exit_code:
-                raise
-            complain(error)
-            codes.append(error.exit_code)
-            continue
-        (show_json if as_json else show)(verdict, run)
-        codes.append(exit_code(verdict.verdict))
-    raise typer.Exit(next(code for code in (4, 1, 3, 0) if code in codes))
+        how = together.How(
+            changes=changes or (),
+            numerics=numerics,
+            settings=Settings(seed=seed, alpha=alpha, beta=beta),
+            at_once=at_once,
+            run=folder,
+            announce=announce,
+        )
+        if against is None:
+            result = together.find_odd_one(candidate, how)
+        else:
+            classes = [known for known in NUMERICS_CLASSES if known in promises]
+            trace = session.trace_of(against, classes=classes, announce=announce)
+            result = (
+                together.check_against(candidate, trace, how)
+                if len(candidate) > 1
+                else together.check_one(candidate[0], trace, how)
+            )
+    raise typer.Exit(_shown(result, folder, as_json=as_json))
+
+
+def _shown(result: Verdict | Comparison, folder: Path, *, as_json: bool) -> int:
+    """Prints what a check found; returns the exit code that it means."""
+    from harness import comparison, terminal, verdict
+
+    if isinstance(result, verdict.Verdict):
+        (terminal.show_json if as_json else terminal.show)(result, folder)
+        return verdict.exit_code(result.verdict)
+    (terminal.show_comparison_json if as_json else terminal.show_comparison)(result, folder)
+    return comparison.exit_code(result.rows)
+
+
+def _run_directory(chosen: Path | None) -> Path:
+    """An absolute path where nothing is yet."""
+    from harness import session
+
+    if chosen is None:
+        return session.new_run()
+    if chosen.exists() and (not chosen.is_dir() or any(chosen.iterdir())):
+        raise ConfigError(f"--run {chosen}: is there already; it must be new, or an empty folder")
+    return chosen.absolute()
 
 
 @app.command()
@@ -211,3 +247,7 @@ def _our_bug() -> int:
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     del signum, frame
     raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.base import atomic
-from harness.base.record import Distance
+from harness.base.record import Distance, Floats
 
+FILE = Path("tokens") / "evidence.parquet"  # in a run directory
 SCHEMA = pa.schema(
     [
         ("level", pa.string()),
@@ -60,3 +61,10 @@ def written(path: Path) -> Generator[Evidence]:
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
         yield Evidence(writer)
+
+
+def differences(path: Path, *, level: str) -> dict[str, Floats]:
+    """d (N,) of each case that a level asked, by case id; the columns that are not asked stay."""
+    table = pq.read_table(path, columns=["case_id", "d"], filters=[("level", "=", level)])
+    rows = zip(table.column("case_id").to_pylist(), table.column("d"), strict=True)
+    return {case: d.values.to_numpy(zero_copy_only=False) for case, d in rows}

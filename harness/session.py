@@ -48,11 +48,12 @@ def check_candidate(
     numerics: str | None,
     settings: Settings,
     announce: Announce,
+    run: Path | None = None,
 ) -> tuple[Verdict, Path]:
     """The verdict of one candidate and its run directory. Raises an EnginediffError."""
     loaded = candidate.prepared(name, changes)
     tolerances = promised(loaded, numerics, against)
-    run = new_run()
+    run = run or new_run()
     log = run / "engine.log"
     with candidate.opened(name, loaded, log=log, announce=announce) as opened:
         state, seconds = checked(
@@ -60,7 +61,7 @@ def check_candidate(
             against,
             tolerances,
             settings,
-            file=run / "tokens" / "evidence.parquet",
+            file=run / evidence.FILE,
             announce=announce,
         )
     result = _verdict(state, tolerances, seconds)

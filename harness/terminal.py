@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness import comparison
 from harness.checker.outcome import StatisticRow, Word
+from harness.comparison import Comparison, Row
 from harness.verdict import Verdict, to_json
 from launchers.capabilities import TITLES
 
@@ -91,6 +93,43 @@ def _capabilities(found: Mapping[str, Any]) -> Iterator[str]:
         titles = [title for name, title in TITLES.items() if found[name]["able"] == able]
         if titles:
             yield f"{words}: {', '.join(titles)}"
+
+
+def show_comparison_json(result: Comparison, run: Path) -> None:
+    """One JSON object on one line."""
+    sys.stdout.write(comparison.to_json(result, run).decode())
+
+
+def show_comparison(result: Comparison, run: Path) -> None:
+    """What it comes to first, then a row for each candidate, then how far any two lie apart."""
+    console = Console(highlight=False)
+    console.print(f"[bold {COLOURS[result.word]}]{result.word}[/]  {escape(result.headline)}")
+    for line in result.conclusions:
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    width = max(len(row.name) for row in result.rows)
+    for number, row in enumerate(result.rows, 1):
+        console.print(_candidate_line(number, row, width), soft_wrap=True)
+        said = _first_line(row.error) if row.word is None else f"{row.level}: {row.reasons[0]}"
+        console.print(f"     {escape(said)}", soft_wrap=True)
+    for pair in result.pairs:
+        if pair.mean_absolute_d is not None:
+            console.print(
+                f"  {pair.first + 1} and {pair.second + 1}: mean |d| {pair.mean_absolute_d:.2g} "
+                f"nats over {pair.tokens:,} tokens"
+            )
+    console.print(f"  report: {run / 'report.html'}", soft_wrap=True)
+
+
+def _candidate_line(number: int, row: Row, width: int) -> str:
+    name = f"{number:3}  {escape(row.name):{width}}"
+    if row.word is None:
+        return f"{name}  [bold]failed[/]"
+    cost = f"{row.tokens:,} tokens in {row.seconds:.1f} s"
+    return f"{name}  [bold {COLOURS[row.word]}]{row.word:12}[/]  judged as {row.numerics}, {cost}"
+
+
+def _first_line(error: str | None) -> str:
+    return (error or "").split("\n", 1)[0]
 
 
 def _table(verdict: Verdict) -> Table:

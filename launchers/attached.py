@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from harness.base.errors import ConfigError
+from harness.base.errors import ConfigError, RequestError
 from launchers import probing
 from launchers.capabilities import Able, Capabilities
 from launchers.dialect import Dialect, Reply, Request
@@ -25,6 +25,7 @@ from launchers.vllm import VllmDialect
 Get = Callable[[str], bytes | None]  # the body of a 200 answer to a GET; None: any other status
 MODELS = Request(path="/v1/models", body=None)
 KEY_REFUSED = (401, 403)
+BROKEN = {None, 500, 502, 503, 504}
 
 
 def attach(
@@ -32,7 +33,8 @@ def attach(
 ) -> tuple[Dialect, Capabilities | None]:
     """The dialect of a server, and what it can do; None: all that the dialect can say.
 
-    Raises ConfigError where it is no engine, the key is refused, or the model is not clear.
+    Raises ConfigError where it is no engine, the key is refused, or the model is not clear, and
+    RequestError where it fails at both questions that any endpoint answers.
     """
     try:
         dialect = recognise(get, url, model)
@@ -44,6 +46,7 @@ def attach(
     prober = Prober(ask, model=dialect.model, now=time.monotonic)
     core = probing.first_asked(prober)
     _refuse_key(url, [core.chat, core.completions])
+    _refuse_broken(url, core)
     if isinstance(dialect, OpenAiDialect):
         _refuse_stranger(get, url, core, dialect.model)
     announce(f"asking {url} what it can do")
@@ -107,6 +110,14 @@ def _refuse_key(url: str, replies: Sequence[Reply]) -> None:
             f"{url}: answers {refused[0].status} ({excerpt(refused[0].body)}): the key in "
             "ENGINEDIFF_API_KEY is missing, wrong, or not allowed to use this model"
         )
+
+
+def _refuse_broken(url: str, core: Core) -> None:
+    """A server that fails at all it is asked is no endpoint that can do little."""
+    where = f"{url}/v1/chat/completions"
+    if {core.chat.status, core.completions.status} <= BROKEN:
+        what = core.chat.problem or f"answered {core.chat.status}: {excerpt(core.chat.body)}"
+        raise RequestError(f"{where}: {what}; /v1/completions fails too")
 
 
 def _refuse_stranger(get: Get, url: str, core: Core, model: str) -> None:

@@ -25,9 +25,12 @@ FROZEN = {
         "CANDIDATE...",
         "--against",
         "--alpha",
+        "--at-once",
         "--beta",
+        "--consensus",
         "--json",
         "--numerics",
+        "--run",
         "--seed",
         "--set",
     ],
@@ -115,6 +118,11 @@ def test_the_command_line_is_frozen() -> None:
         ([PIN, "--numerics", "int4"], ["--numerics", "int4", "fp32 or bf16"]),
         ([PIN, "--frobnicate"], ["--frobnicate"]),
         ([], ["candidate"]),
+        ([PIN, PIN, "--at-once", "0"], ["--at-once", "1"]),
+        ([PIN, "--consensus"], ["either --against", "--consensus"]),
+        ([PIN, "--run", "."], ["--run .", "new"]),
+        ([PIN, "no/such"], ["no/such"]),
+        ([PIN, "tiny-k2/vllm-cpu", "--numerics", "bf16"], ["promises fp32"]),
         (["ftp://host"], ["ftp://host", "http://"]),
         (["http://127.0.0.1:1", "--set", "args.x=1"], ["--set args.x=1", "running server"]),
     ],
@@ -157,6 +165,22 @@ def test_a_server_that_is_no_engine_is_refused(
         refused(run("record", url, "-o", "x.trace"), url, "no engine")
     assert not home.exists()
     assert not (tmp_path / "x.trace").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([PIN, PIN], ["2 candidates", "3 to 8"]),
+        ([PIN] * 9, ["9 candidates", "3 to 8"]),
+        ([PIN, PIN, "tiny-k2/vllm-cpu"], ["tiny-k2", "tiny-moe"]),
+        ([PIN, PIN, PIN, "--at-once", "2"], ["--at-once", "one engine"]),
+    ],
+)
+def test_a_consensus_that_cannot_be_had_is_refused(
+    run: Run, home: Path, arguments: list[str], words: list[str]
+) -> None:
+    refused(run("check", *arguments, "--consensus"), *words)
+    assert not home.exists()
 
 
 @pytest.mark.parametrize(

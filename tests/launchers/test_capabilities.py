@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.base.errors import ConfigError
+from harness.base.errors import ConfigError, RequestError
 from harness.client import Endpoint
 from launchers.attached import attach
 from launchers.capabilities import TITLES, Able, Capabilities, Capability
@@ -171,6 +171,12 @@ def test_a_limit_that_passes_is_not_seen() -> None:
 def test_a_page_instead_of_an_api_is_no_engine(content: bytes) -> None:
     with pytest.raises(ConfigError, match="no engine that serves 'm'"):
         found(Vendor(special=lambda _, number: (200, content, {}) if number else None), "m")
+
+
+def test_a_server_that_fails_at_everything_is_a_failed_engine() -> None:
+    vendor = Vendor(special=lambda path, _: (503, b"down", {}) if "completions" in path else None)
+    with pytest.raises(RequestError, match=r"completions: answered 503: down"):
+        found(vendor)
 
 
 def test_an_unknown_model_is_told_with_the_models_that_are_listed() -> None:

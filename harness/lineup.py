@@ -1,0 +1,138 @@
+"""Several candidates checked against one trace, one after another or side by side.
+
+Each is checked by an `enginediff check` of its own: candidates share nothing but the trace, one
+that fails takes no other with it, and what stands for one candidate's check is all there is.
+
+runs/<id>/  comparison.json  report.html
+            candidates/<n>/ (a check's own run directory)  candidates/<n>.log
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import evidence
+from harness.checker.outcome import Word
+from harness.comparison import Pair, Row
+from launchers.command import Command
+from launchers.process import RunningProcess, end_of_log, started
+
+Announce = Callable[[str], None]
+GRACE_S = 30.0  # a check that is told to stop stops its engine first
+OURS = "enginediff: "  # how the command line begins what it complains of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One candidate, and what it promises."""
+
+    name: str
+    title: str
+    numerics: str
+
+
+def check_all(
+    entries: Sequence[Entry],
+    options: Sequence[str],
+    *,
+    run: Path,
+    at_once: int,
+    announce: Announce,
+) -> list[Row]:
+    """A row for each entry, in order. On Ctrl-C every check is stopped, with its engine."""
+    running: list[RunningProcess] = []
+
+    def check(numbered: tuple[int, Entry]) -> Row:
+        number, entry = numbered
+        folder = run / "candidates" / str(number)
+        argv = (sys.executable, "-m", "harness.cli", "check", entry.name, *options)
+        command = Command(argv=(*argv, "--run", str(folder), "--json"), env=os.environ)
+        log = folder.with_suffix(".log")
+        with started(command, log=log, grace_s=GRACE_S) as process:
+            running.append(process)
+            for line in process.lines():
+                if not line.startswith("{"):  # the verdict, which is read from its file
+                    announce(f"{entry.title}: {line}")
+            return _row(entry, process.exit_code(), folder, log)
+
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        futures = [pool.submit(check, numbered) for numbered in enumerate(entries)]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running:
+                if process.alive():
+                    os.kill(process.pid, signal.SIGTERM)
+            raise
+
+
+def pairs(run: Path, rows: Sequence[Row]) -> tuple[Pair, ...]:
+    """How far any two candidates lie apart, from the evidence that their checks left."""
+    logprobs = {i: _forced(run, i) for i, row in enumerate(rows) if row.word is not None}
+    return tuple(
+        _pair(first, second, logprobs[first], logprobs[second])
+        for first, second in combinations(logprobs, 2)
+    )
+
+
+def _forced(run: Path, number: int) -> dict[str, Any]:
+    return evidence.differences(run / "candidates" / str(number) / evidence.FILE, level="L2")
+
+
+def _pair(first: int, second: int, one: Mapping[str, Any], other: Mapping[str, Any]) -> Pair:
+    """d of either is against the same reference, so their difference is of the candidates."""
+    apart = [np.abs(one[case] - other[case]) for case in one.keys() & other.keys()]
+    whole = np.concatenate(apart) if apart else np.zeros(0)
+    mean = float(whole.mean()) if len(whole) else None
+    return Pair(first=first, second=second, mean_absolute_d=mean, tokens=len(whole))
+
+
+def _row(entry: Entry, code: int, folder: Path, log: Path) -> Row:
+    file = folder / "verdict.json"
+    if not file.is_file():
+        return _failed(entry, code, log)
+    verdict = json.loads(file.read_bytes())
+    return Row(
+        name=entry.title,
+        numerics=verdict["numerics"],
+        word=Word(verdict["verdict"]),
+        level=verdict["level"],
+        reasons=tuple(verdict["reasons"]),
+        tokens=verdict["tokens"],
+        seconds=verdict["seconds"],
+        launch_seconds=verdict["launch_seconds"],
+        report=f"candidates/{folder.name}/report.html",
+        error=None,
+        exit_code=code,
+    )
+
+
+def _failed(entry: Entry, code: int, log: Path) -> Row:
+    lines = end_of_log(log)
+    said = next((n for n, line in enumerate(lines) if line.startswith(OURS)), None)
+    told = lines if said is None else [lines[said].removeprefix(OURS), *lines[said + 1 :]]
+    return Row(
+        name=entry.title,
+        numerics=entry.numerics,
+        word=None,
+        level=None,
+        reasons=(),
+        tokens=None,
+        seconds=None,
+        launch_seconds=None,
+        report=None,
+        error="\n".join(told) or f"its check ended with exit code {code} and said nothing",
+        exit_code=code if code > 0 else 70,
+    )

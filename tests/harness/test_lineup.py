@@ -1,0 +1,40 @@
+"""Every candidate has a check of its own, and its failure is its own."""
+
+from __future__ import annotations
+
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from harness import lineup
+from harness.lineup import Entry
+from tests.building import answer, sequences, serving, write_trace
+
+
+def broken(handler: BaseHTTPRequestHandler) -> None:
+    """A server that says it is vLLM, and fails at the first question."""
+    known = {"/version": b'{"version": "0.32.0"}', "/v1/models": b'{"data": [{"id": "tiny"}]}'}
+    answer(handler, 200 if handler.path in known else 500, known.get(handler.path, b"no"))
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_candidate_that_fails_has_its_own_reason_and_takes_no_other_with_it(
+    tmp_path: Path, at_once: int
+) -> None:
+    write_trace(tmp_path / "x.trace", sequences(2))
+    said: list[str] = []
+    with serving(broken) as one, serving(broken) as other:
+        rows = lineup.check_all(
+            [Entry(name=url, title=url, numerics="fp32") for url in (one, other)],
+            ["--against", str(tmp_path / "x.trace")],
+            run=tmp_path / "run",
+            at_once=at_once,
+            announce=said.append,
+        )
+    assert [row.exit_code for row in rows] == [4, 4]
+    for url, row in zip((one, other), rows, strict=True):
+        assert row.word is None and row.tokens is None
+        assert row.error is not None and row.error.startswith(url)
+        assert "answered 500" in row.error
+    assert lineup.pairs(tmp_path / "run", rows) == ()
