@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.address import Address, address
 from harness.base.errors import ConfigError, RequestError
 from harness.client import Asker, Endpoint
 from launchers import attached, environments, pins, process
+from launchers.capabilities import Capabilities
+from launchers.dialect import Reply, Request
 from launchers.pins import LoadedPin
+from launchers.prober import PROBE_TIMEOUT_S
 from launchers.registry import launcher
 
 Announce = Callable[[str], None]
+RATE_LIMIT_RETRIES = 3  # of each request to somebody else's server
 DYING_S = 1.0  # a broken connection is seen before the kernel has marked its process dead
 
 
@@ -29,6 +34,7 @@ class Opened:
     pin: LoadedPin | None  # None: somebody else's server
     identity: dict[str, Any]
     launch_seconds: float | None
+    capabilities: Capabilities | None = None  # None: all that its dialect can say
 
     def described(self) -> dict[str, Any]:
         """For verdicts and traces."""
@@ -41,7 +47,10 @@ class Opened:
                 "model_files": dict(self.pin.pin.model.files),
                 "environment": self.pin.pin.engine.environment,
             }
-        return {"title": self.title, "pin": pin, "identity": self.identity}
+        known = {"title": self.title, "pin": pin, "identity": self.identity}
+        if self.capabilities is not None:
+            known["capabilities"] = self.capabilities.table()
+        return known
 
 
 def is_url(name: str) -> bool:
@@ -53,6 +62,7 @@ def prepared(name: str, changes: Sequence[str]) -> LoadedPin | None:
     if is_url(name):
         if changes:
             raise ConfigError(f"--set {changes[0]} changes a pin, but {name} is a running server")
+        address(name)
         return None
     loaded = pins.load(name, changes)
     launcher(loaded.pin.engine.name)
@@ -66,8 +76,9 @@ def opened(
 ) -> Generator[Opened]:
     """Attaches to a URL, or starts the pin's engine and stops it when the block ends."""
     if loaded is None:
-        with Endpoint(name) as endpoint:
-            yield _attach(endpoint)
+        place = address(name)
+        with Endpoint(place.base, retries=RATE_LIMIT_RETRIES) as endpoint:
+            yield _attach(endpoint, place, announce)
         return
     environment = environments.build(loaded.pin.engine.environment, announce=announce)
     starter = launcher(loaded.pin.engine.name)
@@ -110,18 +121,26 @@ def _launched(asker: Asker, loaded: LoadedPin, began: float) -> Opened:
     )
 
 
-def _attach(endpoint: Endpoint) -> Opened:
-    asker = Asker(endpoint, attached.recognise(endpoint.get, endpoint.url))
+def _attach(endpoint: Endpoint, place: Address, announce: Announce) -> Opened:
+    def ask(request: Request) -> Reply:
+        return endpoint.ask(request, timeout_s=PROBE_TIMEOUT_S)
+
+    dialect, capabilities = attached.attach(
+        endpoint.get, ask, url=endpoint.url, model=place.model, announce=announce
+    )
+    asker = Asker(endpoint, dialect)
     return Opened(
         asker=asker,
-        title=endpoint.url,
+        title=str(place),
         url=endpoint.url,
         pin=None,
         identity=_identity(asker),
         launch_seconds=None,
+        capabilities=capabilities,
     )
 
 
 def _identity(asker: Asker) -> dict[str, Any]:
     dialect = asker.dialect
-    return dialect.identified(asker.endpoint.send(dialect.identity()))
+    request = dialect.identity()
+    return dialect.identified(b"" if request is None else asker.endpoint.send(request))

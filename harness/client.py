@@ -1,12 +1,14 @@
 """Sends a dialect's requests to one endpoint, many at a time, and hands back the answers.
 
 A failed request raises; it never becomes an empty answer. The API key, if any, is read from
-`ENGINEDIFF_API_KEY` and appears in no message.
+`ENGINEDIFF_API_KEY` and appears in no message, nor in any answer that is handed on.
 """
 
 from __future__ import annotations
 
 import os
+import ssl
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -17,27 +19,36 @@ import orjson
 from harness.base.case import Chat
 from harness.base.errors import ConfigError, RequestError
 from harness.base.record import Generation, Scores
-from launchers.dialect import Dialect, Request, Tokens
+from launchers.dialect import Dialect, Reply, Request, Tokens
 from launchers.pins import SamplingTable
 
 T = TypeVar("T")
 TIMEOUT = httpx.Timeout(connect=10, read=300, write=60, pool=None)
 BUSY = 16  # requests in flight when a server is to be busy
+RATE_LIMITED = 429
+LONGEST_WAIT_S = 20.0  # of one wait, whatever a server asks for in Retry-After
 
 
 class Endpoint:
     """One base URL. Thread-safe; close it when done."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, retries: int = 0) -> None:
+        """`retries`: how often a request is sent again after 429. A server of our own has none."""
         self.url = url.rstrip("/")
+        self._retries = retries
         self._key = os.environ.get("ENGINEDIFF_API_KEY", "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
             raise ConfigError("ENGINEDIFF_API_KEY holds a character that no HTTP header can carry")
         headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
         limits = httpx.Limits(max_connections=2 * BUSY, max_keepalive_connections=2 * BUSY)
-        # The environment's proxies are left out: an engine is on loopback or named outright.
+        # The environment's proxies are left out: an engine is on loopback or named outright. Its
+        # SSL_CERT_FILE is not: an endpoint in a company has the company's certificate.
         self._client = httpx.Client(
-            headers=headers, limits=limits, timeout=TIMEOUT, trust_env=False
+            headers=headers,
+            limits=limits,
+            timeout=TIMEOUT,
+            trust_env=False,
+            verify=httpx.create_ssl_context(trust_env=True),
         )
 
     def __enter__(self) -> Endpoint:
@@ -49,38 +60,81 @@ class Endpoint:
     def get(self, path: str) -> bytes | None:
         """The body of a 200 answer, None for another status; ConfigError where nobody answers."""
         try:
-            response = self._client.get(self.url + path)
+            response = self._patiently(Request(path=path, body=None), None)
         except httpx.UnsupportedProtocol as error:
             raise ConfigError(f"{self.url}: must begin with http:// or https://") from error
         except (httpx.InvalidURL, UnicodeError) as error:
             raise ConfigError(f"{self.url}: is not a URL ({error})") from error
         except httpx.RequestError as error:
+            if isinstance(_root(error), ssl.SSLError):
+                raise ConfigError(
+                    f"{self.url}: no TLS connection: {_root(error)}; where its certificate is a "
+                    "private authority's, name that authority's file in SSL_CERT_FILE"
+                ) from error
             raise ConfigError(f"{self.url}: no HTTP server answers there ({error})") from error
-        return response.content if response.status_code == 200 else None
+        return self._hidden(response.content) if response.status_code == 200 else None
 
     def send(self, request: Request) -> bytes:
         """The body of a 200 answer; RequestError for anything else."""
         where = f"{self.url}{request.path}"
+        reply = self.ask(request)
+        if reply.status is None:
+            raise RequestError(f"{where}: the request failed: {reply.problem}")
+        if reply.status != 200:
+            said = reply.body.decode(errors="replace")
+            raise RequestError(f"{where}: answered {reply.status}: {said[:500]!r}")
+        return reply.body
+
+    def ask(self, request: Request, *, timeout_s: float | None = None) -> Reply:
+        """Whatever comes back. `timeout_s`: how long to wait for it; None: as for any request.
+
+        Waits where the server limits its rate, as long as it asks for, and 20 s at most.
+        """
         try:
-            if request.body is None:
-                response = self._client.get(where)
-            else:
-                response = self._client.post(
-                    where,
-                    content=orjson.dumps(request.body),
-                    headers={"content-type": "application/json"},
-                )
+            response = self._patiently(request, timeout_s)
         except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
             what = str(error) or type(error).__name__
-            raise RequestError(f"{where}: the request failed: {what}") from error
-        if response.status_code != 200:
-            said = self._without_key(response.text)
-            raise RequestError(f"{where}: answered {response.status_code}: {said[:500]!r}")
-        return response.content
+            return Reply(status=None, body=b"", problem=what)
+        return Reply(status=response.status_code, body=self._hidden(response.content), problem=None)
 
-    def _without_key(self, text: str) -> str:
+    def _patiently(self, request: Request, timeout_s: float | None) -> httpx.Response:
+        """The answer, after as many 429 as `retries` allows."""
+        response = self._once(request, timeout_s)
+        for retry in range(self._retries):
+            if response.status_code != RATE_LIMITED:
+                break
+            time.sleep(_wait_s(response, 2.0**retry))
+            response = self._once(request, timeout_s)
+        return response
+
+    def _once(self, request: Request, timeout_s: float | None) -> httpx.Response:
+        where = f"{self.url}{request.path}"
+        timeout = TIMEOUT if timeout_s is None else httpx.Timeout(timeout_s, pool=None)
+        if request.body is None:
+            return self._client.get(where, timeout=timeout)
+        return self._client.post(
+            where,
+            content=orjson.dumps(request.body),
+            headers={"content-type": "application/json"},
+            timeout=timeout,
+        )
+
+    def _hidden(self, body: bytes) -> bytes:
         """A server may echo the key that it refuses."""
-        return text.replace(self._key, "***") if self._key else text
+        return body.replace(self._key.encode(), b"***") if self._key else body
+
+
+def _wait_s(response: httpx.Response, otherwise: float) -> float:
+    """Retry-After in seconds; a date there, or nothing, is taken as `otherwise`."""
+    asked = response.headers.get("retry-after", "")
+    return min(float(asked) if asked.isdigit() else otherwise, LONGEST_WAIT_S)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error began with."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 class Asker:
@@ -108,6 +162,23 @@ class Asker:
             return self.dialect.prompt_tokens(self.endpoint.send(request))
 
         return in_parallel(ask, chats, BUSY)
+
+    def counted(self, chats: Sequence[Chat], *, at_once: int) -> list[int | str]:
+        """As `usage`; a chat that is refused gives the reason, for others may be answered."""
+
+        def ask(chat: Chat) -> int | str:
+            request = self.dialect.usage(chat)
+            assert request is not None
+            reply = self.endpoint.ask(request)
+            if reply.status is not None and 400 <= reply.status < 500:
+                said = " ".join(reply.body.decode(errors="replace").split())
+                return f"{reply.status}: {said[:160]}"
+            if reply.status != 200:
+                what = reply.problem or f"answered {reply.status}"
+                raise RequestError(f"{self.endpoint.url}{request.path}: {what}")
+            return self.dialect.prompt_tokens(reply.body)
+
+        return in_parallel(ask, chats, at_once)
 
     def score(self, sequences: Sequence[Tokens], top_k: int, *, at_once: int) -> list[Scores]:
         """Scores of each sequence, `at_once` requests in flight."""

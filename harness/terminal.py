@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +17,7 @@ from harness import comparison
 from harness.checker.outcome import StatisticRow, Word
 from harness.comparison import Comparison, Row
 from harness.verdict import Verdict, to_json
+from launchers.capabilities import TITLES
 
 COLOURS = {Word.EQUIVALENT: "green", Word.DIFFERENT: "red", Word.INCONCLUSIVE: "yellow"}
 PLAIN_LINE_EVERY_S = 2.0
@@ -60,10 +62,13 @@ def show(verdict: Verdict, run: Path) -> None:
     colour = COLOURS[verdict.verdict]
     console.print(f"[bold {colour}]{verdict.verdict}[/]  {escape(verdict.candidate['title'])}")
     console.print(f"  against {escape(verdict.reference['title'])}, judged as {verdict.numerics}")
-    for reason in verdict.reasons:
-        console.print(f"  {verdict.level}: {escape(reason)}", soft_wrap=True)
+    for level, reason in _reasons(verdict):
+        console.print(f"  {level}: {escape(reason)}", soft_wrap=True)
     launch = "" if verdict.launch_seconds is None else f", launch {verdict.launch_seconds:.0f} s"
     console.print(f"  {verdict.tokens:,} tokens in {verdict.seconds:.1f} s{launch}")
+    if "capabilities" in verdict.candidate:
+        for line in _capabilities(verdict.candidate["capabilities"]):
+            console.print(f"  {line}", soft_wrap=True)
     if verdict.statistics:
         console.print(_table(verdict))
         console.print(LEGEND)
@@ -72,6 +77,22 @@ def show(verdict: Verdict, run: Path) -> None:
         f"{verdict.beta:.1%}, in either case given the tolerances"
     )
     console.print(f"  report: {run / 'report.html'}", soft_wrap=True)
+
+
+def _reasons(verdict: Verdict) -> list[tuple[str, str]]:
+    """Those of the level that decided; of an endpoint that cannot be asked all, of every level."""
+    undecided = [r for r in verdict.levels if r.word is Word.INCONCLUSIVE]
+    if verdict.verdict is Word.INCONCLUSIVE and "capabilities" in verdict.candidate and undecided:
+        return [(result.level, reason) for result in undecided for reason in result.reasons]
+    return [(verdict.level, reason) for reason in verdict.reasons]
+
+
+def _capabilities(found: Mapping[str, Any]) -> Iterator[str]:
+    """In three lines; the report has the evidence of each."""
+    for able, words in (("yes", "the endpoint can"), ("no", "cannot"), ("unknown", "unknown")):
+        titles = [title for name, title in TITLES.items() if found[name]["able"] == able]
+        if titles:
+            yield f"{words}: {', '.join(titles)}"
 
 
 def show_comparison_json(result: Comparison, run: Path) -> None:
@@ -122,7 +143,7 @@ def _table(verdict: Verdict) -> Table:
         groups.setdefault((row.level, row.group), {})[row.statistic] = row
     for (level, group), rows in sorted(groups.items()):
         some = next(iter(rows.values()))
-        cells = [_cell(rows[name]) for name in "AKFS"]
+        cells = [_cell(rows[name]) if name in rows else "-" for name in "AKFS"]
         table.add_row(f"{level} {escape(group)}", *cells, f"{some.units}/{some.population}")
     return table
 

@@ -28,6 +28,15 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back for a Request, whatever it was."""
+
+    status: int | None  # None: no answer at all
+    body: bytes
+    problem: str | None  # why there is no answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One way of computing the same scores; a benign pool is made of them."""
 
@@ -41,6 +50,7 @@ class Dialect(Protocol):
     """One engine's language. Answers that are not what was asked for raise RequestError."""
 
     engine: str
+    model: str  # the name that it is served under
     sequences_per_request: int  # how many sequences one score or generate request should carry
 
     def render(self, prompt: Chat | str) -> Request:
@@ -75,8 +85,8 @@ class Dialect(Protocol):
 
     def generated(self, answer: bytes, top_k: int) -> list[Generation]: ...
 
-    def identity(self) -> Request:
-        """Asks the server what it is: version, model, limits."""
+    def identity(self) -> Request | None:
+        """Asks the server what it is: version, model, limits. None: there is no such question."""
         ...
 
     def identified(self, answer: bytes) -> dict[str, Any]: ...

@@ -27,6 +27,7 @@ from harness.report import page as report
 from harness.report import tables
 from harness.report.text import number, odds
 from harness.verdict import Verdict
+from launchers.capabilities import TITLES
 
 STRATA = ("chat", "tools", "thinking", "long", "text", "code")
 BENIGN = 0.006  # nats: the mean |d| of a bf16 engine that is right
@@ -250,7 +251,12 @@ def hostile() -> Verdict:
     paths = {"L2": {f"{HOSTILE} A": [(1e6, -1e6), (1e6, -1e6)], "text K": [(0.1, -0.1)]}}
     return replace(
         plain,
-        candidate={"title": title, "pin": None, "identity": {"engine": HOSTILE}},
+        candidate={
+            "title": title,
+            "pin": None,
+            "identity": {"engine": HOSTILE},
+            "capabilities": endpoint(HOSTILE + "verylong" * 60),
+        },
         reasons=(HOSTILE * 20,),
         caveats=(HOSTILE,),
         levels=tuple(replace(r, title=HOSTILE, reasons=(HOSTILE,)) for r in plain.levels),
@@ -259,6 +265,19 @@ def hostile() -> Verdict:
         worst_segment={**plain.worst_segment, "case_id": HOSTILE, "tokens": tokens},
         provenance={HOSTILE: HOSTILE},
     )
+
+
+def endpoint(evidence: str) -> dict[str, Any]:
+    """What an endpoint can do: nothing."""
+    return {"requests": 9, **{name: {"able": "no", "evidence": evidence} for name in TITLES}}
+
+
+def unaskable() -> Verdict:
+    """An endpoint that counts tokens and can be asked nothing else."""
+    plain = built(1, 0, levels=1)
+    levels = tuple(replace(level, word=Word.INCONCLUSIVE) for level in plain.levels)
+    candidate = {**plain.candidate, "pin": None, "capabilities": endpoint("404: Not Found")}
+    return replace(plain, verdict=Word.INCONCLUSIVE, levels=levels, candidate=candidate)
 
 
 def examples() -> dict[str, Verdict]:
@@ -270,6 +289,7 @@ def examples() -> dict[str, Verdict]:
         "different-L1": built(1, PROMPTS, second=8),
         "inconclusive": built(1, 24),
         "inconclusive-pool": built(1, PROMPTS, weak="its benign pool holds 2 configurations"),
+        "inconclusive-endpoint": unaskable(),
         "certain": built(400, PROMPTS),
         "hostile": hostile(),
     }

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from harness.base.errors import RequestError
-from harness.base.record import Distance, Floats, Scores
+from harness.base.record import Bools, Distance, Floats, Scores
 
+FEWEST = 2  # alternatives of a position: fewer have no margin, and no divergence
 REST_FLOOR = 1e-6  # the probability left outside both top-k lists is not resolved below this
 SEGMENT = 16  # tokens
 
@@ -22,10 +23,7 @@ def between(reference: Scores, candidate: Scores) -> Distance:
             f"reference has {reference.top_ids.shape}"
         )
     finite = np.isfinite(candidate.logprobs) & np.isfinite(candidate.top_logprobs).all(axis=1)
-    finite &= np.isfinite(reference.logprobs)  # in L1 the candidate stands on both sides
-    if not finite.all():
-        bad = int(np.argmin(finite))
-        raise RequestError(f"the candidate's logprob at position {bad + 1} is not a finite number")
+    _refuse_not_finite(finite & np.isfinite(reference.logprobs))  # in L1 both are the candidate's
     margin = reference.top_logprobs[:, 0] - reference.top_logprobs[:, 1]
     return Distance(
         d=candidate.logprobs - reference.logprobs,
@@ -34,6 +32,36 @@ def between(reference: Scores, candidate: Scores) -> Distance:
         margin=margin,
         margin_change=np.abs(_margin_in(candidate, reference) - margin),
     )
+
+
+def over(alternatives: int, reference: Scores, candidate: Scores) -> Distance:
+    """`between`, over that many alternatives of both: the coarser divergence is never larger."""
+    if alternatives < FEWEST:
+        return _of_given_tokens(reference, candidate)
+    return between(reference.best(alternatives), candidate.best(alternatives))
+
+
+def _of_given_tokens(reference: Scores, candidate: Scores) -> Distance:
+    """d alone, of a candidate that names no alternatives.
+
+    What the alternatives would show is not a number, and no flip: only A and S may be judged.
+    """
+    d = candidate.logprobs - reference.logprobs
+    _refuse_not_finite(np.isfinite(d))
+    nothing = np.full(len(d), np.nan)
+    return Distance(
+        d=d,
+        divergence=nothing,
+        flip=np.zeros(len(d), dtype=np.bool_),
+        margin=nothing,
+        margin_change=nothing,
+    )
+
+
+def _refuse_not_finite(finite: Bools) -> None:
+    if not finite.all():
+        bad = int(np.argmin(finite))
+        raise RequestError(f"the candidate's logprob at position {bad + 1} is not a finite number")
 
 
 def divergence(reference: Scores, candidate: Scores) -> Floats:

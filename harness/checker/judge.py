@@ -15,7 +15,7 @@ group has reached 1/beta; otherwise INCONCLUSIVE.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.checker.distance import Distance, worst_segment
@@ -60,6 +60,7 @@ STATISTICS = (
         cap=1 / SPARSE_SHARE,
     ),
 )
+OF_GIVEN_TOKENS = tuple(s for s in STATISTICS if s.name in "AS")  # which need no alternatives
 
 
 class _Series:
@@ -85,14 +86,20 @@ class Judge:
     """Takes distances prompt by prompt, in the order of the permutation, and knows the verdict."""
 
     def __init__(
-        self, *, level: str, groups: Mapping[str, tuple[int, Tolerance]], alpha: float, beta: float
+        self,
+        *,
+        level: str,
+        groups: Mapping[str, tuple[int, Tolerance]],
+        alpha: float,
+        beta: float,
+        statistics: Sequence[Statistic] = STATISTICS,
     ) -> None:
         """`groups`: name -> (how many prompts there are, what they are held to)."""
         self.level = level
         self.alpha = alpha
         self.beta = beta
         self._series = {
-            name: [_Series(statistic, population, tolerance) for statistic in STATISTICS]
+            name: [_Series(statistic, population, tolerance) for statistic in statistics]
             for name, (population, tolerance) in groups.items()
         }
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from harness.base.record import Distance, Scores
 from harness.checker import consistency, forced
-from harness.checker.distance import between
-from harness.checker.judge import SHARE_OF_ALPHA, Judge
+from harness.checker.distance import FEWEST, between, over
+from harness.checker.judge import OF_GIVEN_TOKENS, SHARE_OF_ALPHA, STATISTICS, Judge
 from harness.checker.outcome import Word
 from harness.checker.tolerance import ALL
 from harness.client import BUSY
-from harness.levels import telling
+from harness.levels import askable, telling
 from harness.levels.state import Check
 from launchers.pins import OWN
 
@@ -22,13 +22,19 @@ ROUND = 23  # prompts: five rounds are the 115 that a clean S needs of a corpus 
 
 
 def run(check: Check) -> tuple[Word, list[str]]:
-    """L1: the candidate against itself."""
+    """L1: the candidate against itself, in those comparisons that it can be asked for."""
+    lacking = {name: _lacking(check, name) for name in COMPARISONS}
+    asked = {name: ask for name, ask in COMPARISONS.items() if not lacking[name]}
+    unasked = list(dict.fromkeys(reason for reasons in lacking.values() for reason in reasons))
+    if not asked:
+        return Word.INCONCLUSIVE, unasked
     settings, trace = check.settings, check.trace
     population = len(trace)
     tolerance = check.tolerances.of(ALL)
     judge = Judge(
         level="L1",
-        groups=dict.fromkeys(consistency.COMPARISONS, (population, tolerance)),
+        statistics=STATISTICS if _alternatives(check) >= FEWEST else OF_GIVEN_TOKENS,
+        groups=dict.fromkeys(asked, (population, tolerance)),
         alpha=settings.alpha * SHARE_OF_ALPHA,
         beta=settings.beta,
     )
@@ -38,36 +44,51 @@ def run(check: Check) -> tuple[Word, list[str]]:
         if judge.word() is not Word.INCONCLUSIVE:
             break
         rows = order[start : start + ROUND]
-        for name, ask in COMPARISONS.items():
+        for name, ask in asked.items():
             if judge.settled(name):
                 continue
             for row, distance in zip(rows, ask(check, rows), strict=True):
                 judge.add(name, distance)
                 check.evidence.add("L1", name, trace.case_ids[row], distance)
         check.announce(telling.progress(judge, check.tokens))
-    return judge.word(), telling.explain(judge)
+    return askable.at_best_inconclusive(judge.word(), telling.explain(judge), unasked)
+
+
+def _lacking(check: Check, comparison: str) -> list[str]:
+    """Why a comparison cannot be asked for; empty where it can."""
+    if comparison in ("repeat", "busy"):
+        return askable.missing(check, "score")
+    reasons = askable.missing(check, "score", "generate")
+    if not reasons and _alternatives(check) < FEWEST:
+        reasons = ["cannot be asked: decode and chunks, for an echo names no alternatives"]
+    return reasons
+
+
+def _alternatives(check: Check) -> int:
+    return askable.alternatives(check, "score", TOP_K)
 
 
 def _alone(check: Check, rows: list[int]) -> list[Scores]:
     sequences = [check.trace[row].token_ids for row in rows]
     check.tokens += sum(map(len, sequences))
-    return check.asker.score(sequences, TOP_K, at_once=1)
+    return check.asker.score(sequences, _alternatives(check), at_once=1)
 
 
 def _repeat(check: Check, rows: list[int]) -> list[Distance]:
     first = _alone(check, rows)
     check.alone = dict(zip(rows, first, strict=True))  # `busy`, which comes next, takes them up
-    return _pairs(first, _alone(check, rows))
+    return _pairs(check, first, _alone(check, rows))
 
 
 def _busy(check: Check, rows: list[int]) -> list[Distance]:
     if any(row not in check.alone for row in rows):
         check.alone = dict(zip(rows, _alone(check, rows), strict=True))
-    return _pairs([check.alone[row] for row in rows], _busy_scores(check, rows))
+    return _pairs(check, [check.alone[row] for row in rows], _busy_scores(check, rows))
 
 
-def _pairs(first: list[Scores], second: list[Scores]) -> list[Distance]:
-    return [between(one, other) for one, other in zip(first, second, strict=True)]
+def _pairs(check: Check, first: list[Scores], second: list[Scores]) -> list[Distance]:
+    given = _alternatives(check)
+    return [over(given, one, other) for one, other in zip(first, second, strict=True)]
 
 
 def _decode(check: Check, rows: list[int]) -> list[Distance]:
@@ -122,7 +143,7 @@ def _busy_scores(check: Check, rows: list[int]) -> list[Scores]:
     missing = [row for row in rows if row not in check.scores]
     sequences = [check.trace[row].token_ids for row in missing]
     check.tokens += sum(map(len, sequences))
-    answers = check.asker.score(sequences, TOP_K, at_once=BUSY)
+    answers = check.asker.score(sequences, _alternatives(check), at_once=BUSY)
     check.scores.update(zip(missing, answers, strict=True))
     return [check.scores[row].best(TOP_K) for row in rows]
 

@@ -6,6 +6,7 @@ from harness.base.case import Chat
 from harness.base.errors import ConfigError
 from harness.checker import contract, forced
 from harness.checker.outcome import Word
+from harness.levels import askable, counted
 from harness.levels.state import Check
 from harness.recording import Recorded
 
@@ -15,6 +16,9 @@ USAGE_CASES = 8  # chats of each stratum whose usage.prompt_tokens is asked
 
 def run(check: Check) -> tuple[Word, list[str]]:
     """L0: rendered token ids of every prompt, and usage.prompt_tokens of some chats."""
+    unrendered = askable.missing(check, "render_chat", "render_text")
+    if unrendered:
+        return counted.run(check, unrendered)
     check.announce("L0 contract: rendering every prompt")
     recorded = [check.trace[row] for row in range(len(check.trace))]
     found = check.asker.render([r.case.prompt for r in recorded])
@@ -30,12 +34,13 @@ def run(check: Check) -> tuple[Word, list[str]]:
     reasons = [contract.describe(difference, check.texts) for difference in unequal[:3]]
     if len(unequal) > 3:
         reasons.append(f"{len(unequal)} of {len(recorded)} prompts are rendered otherwise")
-    if not unequal:
+    uncounted = askable.missing(check, "usage")
+    if not unequal and not uncounted:
         reasons += _usage_differences(check, recorded)
-    word = Word.DIFFERENT if reasons else Word.EQUIVALENT
-    if not reasons:
-        reasons = [f"all {len(recorded)} prompts become the same token ids"]
-    return word, reasons
+    if reasons:
+        return Word.DIFFERENT, reasons
+    same = f"all {len(recorded)} prompts become the same token ids"
+    return askable.at_best_inconclusive(Word.EQUIVALENT, [same], uncounted)
 
 
 def _refuse_other_tokenizer(

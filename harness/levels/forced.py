@@ -9,11 +9,11 @@ import numpy as np
 
 from harness.base.record import Scores
 from harness.checker import forced
-from harness.checker.distance import SEGMENT, between, worst_segment
-from harness.checker.judge import SHARE_OF_ALPHA, Judge
+from harness.checker.distance import FEWEST, SEGMENT, over, worst_segment
+from harness.checker.judge import OF_GIVEN_TOKENS, SHARE_OF_ALPHA, STATISTICS, Judge
 from harness.checker.outcome import Word
 from harness.client import BUSY
-from harness.levels import telling
+from harness.levels import askable, telling
 from harness.levels.state import Check, Finding
 
 TITLE = "teacher-forced: the reference's tokens, scored"
@@ -21,9 +21,14 @@ TITLE = "teacher-forced: the reference's tokens, scored"
 
 def run(check: Check) -> tuple[Word, list[str]]:
     """L2: the reference's own tokens, scored by the candidate, stratum by stratum."""
+    unscored = askable.missing(check, "score")
+    if unscored:
+        return Word.INCONCLUSIVE, unscored
     trace, settings = check.trace, check.settings
+    given = askable.alternatives(check, "score", check.top_k)
     judge = Judge(
         level="L2",
+        statistics=STATISTICS if given >= FEWEST else OF_GIVEN_TOKENS,
         groups={s: (len(trace.members(s)), check.tolerances.of(s)) for s in trace.strata},
         alpha=settings.alpha * SHARE_OF_ALPHA,
         beta=settings.beta,
@@ -42,7 +47,17 @@ def run(check: Check) -> tuple[Word, list[str]]:
         for row, scores in zip(rows, _scores(check, rows), strict=True):
             _judge_forced(check, judge, row, scores)
         check.announce(telling.progress(judge, check.tokens))
-    return judge.word(), telling.explain(judge)
+    reasons = telling.explain(judge)
+    return askable.at_best_inconclusive(judge.word(), reasons, _too_few(given, check.top_k))
+
+
+def _too_few(given: int, wanted: int) -> list[str]:
+    if given == wanted:
+        return []
+    return [
+        f"the endpoint gives {given} alternatives of a position, EQUIVALENT needs the trace's "
+        f"{wanted}; what it gives was judged"
+    ]
 
 
 def _round_sizes() -> Iterator[int]:
@@ -59,7 +74,8 @@ def _take(order: Iterator[int], size: int) -> list[int]:
 def _scores(check: Check, rows: list[int]) -> list[Scores]:
     """The candidate's scores of trace rows, asked together; kept for the comparisons of L1."""
     sequences = [check.trace[row].token_ids for row in rows]
-    answers = check.asker.score(sequences, check.top_k, at_once=BUSY)
+    given = askable.alternatives(check, "score", check.top_k)
+    answers = check.asker.score(sequences, given, at_once=BUSY)
     check.tokens += sum(map(len, sequences))
     check.scores.update(zip(rows, answers, strict=True))
     return answers
@@ -67,7 +83,8 @@ def _scores(check: Check, rows: list[int]) -> list[Scores]:
 
 def _judge_forced(check: Check, judge: Judge, row: int, scores: Scores) -> None:
     recorded = check.trace[row]
-    distance = between(recorded.scores, scores)
+    given = askable.alternatives(check, "score", check.top_k)
+    distance = over(given, recorded.scores, scores)
     judge.add(recorded.case.stratum, distance)
     check.evidence.add("L2", recorded.case.stratum, recorded.case.id, distance)
     check.histogram.add(distance.d)
@@ -99,7 +116,7 @@ def worst_segment_table(check: Check) -> dict[str, Any] | None:
                 "reference_logprob": float(reference.logprobs[i]),
                 "candidate_logprob": float(worst.scores.logprobs[i]),
                 "reference_top": _read(check, int(reference.top_ids[i, 0])),
-                "candidate_top": _read(check, int(worst.scores.top_ids[i, 0])),
+                "candidate_top": _read_top(check, worst.scores, i),
             }
             for i, row in enumerate(span)
         ],
@@ -108,3 +125,9 @@ def worst_segment_table(check: Check) -> dict[str, Any] | None:
 
 def _read(check: Check, token_id: int) -> str:
     return check.texts.get(token_id, f"<id {token_id}>")
+
+
+def _read_top(check: Check, scores: Scores, position: int) -> str:
+    if scores.top_ids.shape[1] == 0:
+        return "(not given)"
+    return _read(check, int(scores.top_ids[position, 0]))

@@ -29,6 +29,8 @@ WHY = {
     "further off than those of any engine that is known to be right.",
     (Word.DIFFERENT, "L1"): "The candidate does not agree with itself: the same tokens get other "
     "probabilities when they are asked in another way.",
+    (Word.INCONCLUSIVE, "L0"): "The endpoint cannot be asked all that EQUIVALENT needs; what it "
+    "could be asked shows no fault.",
     (Word.INCONCLUSIVE, "L2"): "Against the reference, the corpus shows neither a fault nor that "
     "there is none.",
     (Word.INCONCLUSIVE, "L1"): "It agrees with the reference, but the corpus does not show "
@@ -51,6 +53,7 @@ def page(verdict: Verdict) -> str:
         reasons=tables.bullets(verdict.reasons, "reasons"),
         facts=_facts(verdict),
         levels=tables.levels(verdict.levels),
+        capabilities=tables.capabilities(verdict),
         pictures=_pictures(verdict),
         segment=tables.segment(verdict),
         evidence=_evidence(verdict),
@@ -97,7 +100,7 @@ def _party(party: Mapping[str, Any]) -> str:
 
 
 def _sureness(verdict: Verdict) -> str:
-    if verdict.level == "L0":
+    if verdict.level == "L0" and verdict.verdict is Word.DIFFERENT:
         return "L0 compares token ids exactly: no chance is involved."
     return (
         "If the candidate were exactly at its tolerance, the chance of the word DIFFERENT would be "

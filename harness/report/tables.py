@@ -9,6 +9,7 @@ from harness.checker.outcome import LevelResult, StatisticRow, Word
 from harness.checker.tolerance import ALL, CAP, FLOOR, SPARSE_SHARE
 from harness.report.text import number, odds, percent, shown, token
 from harness.verdict import Verdict
+from launchers.capabilities import TITLES
 
 SIGNS = {Word.EQUIVALENT: "=", Word.DIFFERENT: "≠", Word.INCONCLUSIVE: "?"}
 
@@ -28,6 +29,25 @@ def levels(levels: Sequence[LevelResult]) -> str:
         for level in levels
     )
     return table(("level", "word", "reasons", "#tokens", "#seconds"), rows, "cards levels", "")
+
+
+def capabilities(verdict: Verdict) -> str:
+    """What an attached endpoint can do; nothing where an engine was launched."""
+    found = verdict.candidate.get("capabilities")
+    if found is None:
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row" class="across">{shown(title)}</th>'
+        f'<td class="word across">{shown(found[name]["able"])}</td>'
+        f'<td class="across">{shown(found[name]["evidence"])}</td></tr>'
+        for name, title in TITLES.items()
+    )
+    intro = (
+        '<h2 id="capabilities">What the endpoint can do</h2><p>Found by asking, in '
+        f"{found['requests']} small requests. What is accepted with 200 and ignored is a no; what "
+        "could not be found out is unknown, and not built upon.</p>"
+    )
+    return intro + table(("capability", "", "what came back"), rows, "cards", "")
 
 
 def table(heads: Sequence[str], rows: str, name: str, caption: str) -> str:
@@ -199,7 +219,8 @@ def tolerances(verdict: Verdict) -> str:
 
 
 def not_reached(verdict: Verdict) -> str:
-    return (
-        f'<p class="note">Nothing to show: {shown(verdict.level)} decided before the candidate '
-        "scored a token.</p>"
-    )
+    if verdict.verdict is Word.DIFFERENT:
+        why = f"{shown(verdict.level)} decided before the candidate scored a token"
+    else:
+        why = "the candidate could not be asked to score a token"
+    return f'<p class="note">Nothing to show: {why}.</p>'

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import ConfigError, EnginediffError, RequestError
-from harness.client import BUSY, Asker, Endpoint, flatten, in_parallel, parts
+from harness.client import BUSY, LONGEST_WAIT_S, Asker, Endpoint, flatten, in_parallel, parts
 from launchers.dialect import Request
 from launchers.pins import GREEDY
 from launchers.vllm import VllmDialect
@@ -53,6 +53,77 @@ def test_any_status_but_200_is_an_error_with_what_the_server_said(status: int) -
             send(url)
         with Endpoint(url) as endpoint:
             assert endpoint.get("/version") is None
+
+
+@pytest.mark.parametrize("header", ["0", "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_a_rate_limit_is_waited_for_as_long_as_it_says(
+    monkeypatch: pytest.MonkeyPatch, header: str
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    asked: list[str] = []
+
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        if len(asked) > 2:
+            answer(handler, 200, b"at last")
+            return
+        handler.send_response(429)
+        handler.send_header("retry-after", header)
+        handler.send_header("content-length", "0")
+        handler.end_headers()
+
+    with serving(respond) as url, Endpoint(url, retries=2) as endpoint:
+        assert endpoint.get("/v1/models") == b"at last"
+        assert waited == ([0.0, 0.0] if header == "0" else [1.0, 2.0])
+        asked.clear()
+        with Endpoint(url, retries=1) as impatient:
+            assert impatient.ask(ASK).status == 429
+
+
+def test_no_server_is_waited_for_longer_than_20_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(429)
+        handler.send_header("retry-after", "86400")
+        handler.send_header("content-length", "0")
+        handler.end_headers()
+
+    with serving(respond) as url, Endpoint(url, retries=3) as endpoint:
+        assert endpoint.ask(ASK).status == 429
+    assert waited == [LONGEST_WAIT_S] * 3
+
+
+def test_a_silent_server_is_no_reply_and_says_so() -> None:
+    may_end = threading.Event()
+
+    def silent(handler: BaseHTTPRequestHandler) -> None:
+        assert may_end.wait(10)
+        answer(handler, 200, b"")
+
+    with serving(silent) as url:
+        with Endpoint(url) as endpoint:
+            reply = endpoint.ask(ASK, timeout_s=0.2)
+        may_end.set()
+    assert reply.status is None
+    assert "timed out" in str(reply.problem)
+
+
+def test_a_server_without_tls_is_told_apart_from_none() -> None:
+    with serving(lambda handler: answer(handler, 200, b"")) as url:
+        secure = url.replace("http://", "https://")
+        with Endpoint(secure) as endpoint, pytest.raises(ConfigError, match="no TLS connection"):
+            endpoint.get("/version")
+
+
+def test_no_answer_that_is_handed_on_holds_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINEDIFF_API_KEY", KEY)
+    with serving(lambda handler: answer(handler, 200, KEY.encode())) as url:
+        assert send(url) == b"***"
+        with Endpoint(url) as endpoint:
+            assert endpoint.get("/version") == b"***"
 
 
 def test_a_long_error_page_is_shown_in_part() -> None:

@@ -9,6 +9,7 @@ import pytest
 from harness.base.errors import ConfigError
 from launchers.attached import recognise
 from launchers.dialect import Dialect
+from launchers.openai import OpenAiDialect
 from launchers.reference import ReferenceDialect
 from launchers.registry import LAUNCHERS, launcher
 from launchers.vllm import VllmDialect
@@ -28,6 +29,27 @@ def test_a_vllm_server_is_one_with_a_version_and_a_model() -> None:
     assert found.model == "tiny"
 
 
+@pytest.mark.parametrize("version", [None, b"<html>", b"[]"])
+def test_a_server_that_lists_a_model_and_names_no_engine_is_asked_plainly(
+    version: bytes | None,
+) -> None:
+    answers = {"/v1/models": VLLM["/v1/models"]}
+    found = recognised(answers if version is None else {**answers, "/version": version})
+    assert isinstance(found, OpenAiDialect)
+    assert found.model == "tiny"
+
+
+def test_several_names_of_one_model_are_one_and_several_models_are_a_question() -> None:
+    one = b'{"data": [{"id": "a", "root": "x"}, {"id": "b", "root": "x"}]}'
+    assert isinstance(recognised({**VLLM, "/v1/models": one}), VllmDialect)
+    two = b'{"data": [{"id": "a", "root": "x"}, {"id": "b", "root": "y"}]}'
+    with pytest.raises(ConfigError, match=r"2 models \(a, b\)"):
+        recognised({**VLLM, "/v1/models": two})
+    assert recognise({**VLLM, "/v1/models": two}.get, URL, "b").model == "b"
+    with pytest.raises(ConfigError, match="serves tiny, and no 'tinny'"):
+        recognise(VLLM.get, URL, "tinny")
+
+
 def test_the_reference_server_says_so_itself() -> None:
     found = recognised(REFERENCE)
     assert isinstance(found, ReferenceDialect)
@@ -40,9 +62,6 @@ def test_the_reference_server_says_so_itself() -> None:
     [
         {},
         {"/version": VLLM["/version"]},
-        {"/v1/models": VLLM["/v1/models"]},
-        {**VLLM, "/version": b"<html>"},
-        {**VLLM, "/version": b"[]"},
         {**VLLM, "/v1/models": b'{"data": []}'},
         {**VLLM, "/v1/models": b'{"data": "tiny"}'},
         {"/identity": b'{"engine": "something else", "model": "tiny"}'},

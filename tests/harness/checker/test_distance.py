@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.base.errors import RequestError
 from harness.base.record import Floats, Scores
-from harness.checker.distance import REST_FLOOR, SEGMENT, between, divergence, worst_segment
+from harness.checker.distance import REST_FLOOR, SEGMENT, between, divergence, over, worst_segment
 from tests.building import log_softmax, top
 
 SEEDS = st.integers(0, 2**31)
@@ -131,3 +131,29 @@ def test_an_alternative_that_is_no_number_is_refused_with_its_position() -> None
     candidate.top_logprobs[2, 1] = np.nan
     with pytest.raises(RequestError, match="position 3"):
         between(reference, candidate)
+
+
+@settings(max_examples=60)
+@given(SEEDS, st.integers(10, 30), st.integers(2, 9), st.sampled_from([0.01, 1.0, 4.0]))
+def test_fewer_alternatives_never_show_more_divergence(
+    seed: int, vocabulary: int, fewer: int, spread: float
+) -> None:
+    """So an endpoint that gives few is never called DIFFERENT for that."""
+    p, q = pair(seed, vocabulary, spread)
+    all_of, few = (over(k, top(p, [0] * 5, 10), top(q, [0] * 5, 10)) for k in (10, fewer))
+    assert (few.divergence <= all_of.divergence + 20 * REST_FLOOR).all()
+    assert np.array_equal(few.d, all_of.d)
+    assert np.array_equal(few.flip, all_of.flip)
+    assert np.array_equal(few.margin, all_of.margin)
+
+
+@pytest.mark.parametrize("given", [0, 1])
+def test_without_alternatives_there_is_d_and_nothing_that_looks_measured(given: int) -> None:
+    p, q = pair(1, 8)
+    reference, candidate = top(p, [1] * 5, 4), top(q, [1] * 5, given)
+    found = over(given, reference, candidate)
+    assert np.array_equal(found.d, candidate.logprobs - reference.logprobs)
+    assert np.isnan(found.divergence).all() and np.isnan(found.margin_change).all()
+    broken = replace(candidate, logprobs=np.full(5, np.nan))
+    with pytest.raises(RequestError, match="position 1 is not a finite number"):
+        over(given, reference, broken)

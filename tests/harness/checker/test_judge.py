@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.checker.judge import STATISTICS, Judge
+from harness.checker.judge import OF_GIVEN_TOKENS, STATISTICS, Judge
 from harness.checker.outcome import Word
 from tests.building import TOLERANCE, distance
 
@@ -162,3 +162,17 @@ def test_the_units_needed_are_those_of_a_candidate_that_stays_as_it_is() -> None
     for _ in range(54):
         some.add("chat", QUIET)
     assert some.word() is Word.EQUIVALENT
+
+
+def test_without_alternatives_only_the_given_tokens_are_judged() -> None:
+    few = Judge(
+        level="L2",
+        groups={"chat": (PROMPTS, TOLERANCE)},
+        alpha=ALPHA,
+        beta=BETA,
+        statistics=OF_GIVEN_TOKENS,
+    )
+    for _ in range(20):
+        few.add("chat", distance([0.1] * 20, divergence=math.nan))
+    assert few.word() is Word.DIFFERENT
+    assert {row.statistic for row in few.rows()} == {"A", "S"}

@@ -1,0 +1,156 @@
+"""A real vLLM as a stranger's endpoint: whole, and behind proxies that leave things out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+from harness import candidate
+from harness.candidate import Opened
+from harness.client import Endpoint
+from launchers.dialect import Request
+from tests.building import answer, serving
+from tests.engines.command_line import verdict_of
+from tests.engines.test_check_vllm import ROPE
+
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+VLLM_ONLY = ("/version", "/tokenize", "/identity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """Hands requests on, but for some paths, some fields, and more alternatives than `most`."""
+
+    server: Endpoint
+    blocked: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    most: int = 20
+
+    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
+        length = int(handler.headers.get("content-length", 0))
+        content = handler.rfile.read(length)
+        if handler.path in self.blocked:
+            answer(handler, 404, b"<html>404 Not Found</html>")
+            return
+        body: dict[str, Any] = json.loads(content) if content else {}
+        for field in self.dropped:
+            body.pop(field, None)
+        wanted = [body.get(name, 0) for name in ("logprobs", "top_logprobs", "prompt_logprobs")]
+        if max(map(int, wanted)) > self.most:
+            answer(handler, 400, f"at most {self.most} alternatives".encode())
+            return
+        reply = self.server.ask(Request(path=handler.path, body=body if content else None))
+        assert reply.status is not None
+        answer(handler, reply.status, reply.body)
+
+
+@contextmanager
+def behind(proxied: Opened, **left_out: Any) -> Generator[str]:
+    """The URL of a proxy before a running engine."""
+    with Endpoint(proxied.url) as server, serving(Proxy(server=server, **left_out)) as url:
+        yield url
+
+
+@contextmanager
+def opened(url: str, folder: Path) -> Generator[Opened]:
+    with candidate.opened(url, None, log=folder / "log", announce=lambda _: None) as it:
+        yield it
+
+
+def words(verdict: dict[str, Any]) -> dict[str, str]:
+    return {level["level"]: level["word"] for level in verdict["levels"]}
+
+
+def test_what_a_vllm_can_do_is_found(vllm: Opened, tmp_path: Path) -> None:
+    with opened(vllm.url + "/v1", tmp_path) as it:
+        found = it.capabilities
+        assert found is not None
+        table = found.table()
+    words = {name: one["able"] for name, one in table.items() if name != "requests"}
+    assert words.pop("sampling_echo") == "no"
+    assert set(words.values()) == {"yes"}, table
+    assert [table[name]["most"] for name in ("score", "generate")] == [20, 20]
+    assert [table[name]["most"] for name in ("chat_logprobs", "completion_logprobs")] == [20, 20]
+    assert it.identity["engine"] == "vllm"
+
+
+def test_without_its_tokeniser_only_l0_is_open(vllm: Opened, trace: Path) -> None:
+    with behind(vllm, blocked=("/tokenize",)) as url:
+        verdict, code = verdict_of(url, "--against", trace)
+    assert (verdict["verdict"], verdict["level"], code) == ("INCONCLUSIVE", "L0", 3)
+    assert words(verdict) == {"L0": "INCONCLUSIVE", "L2": "EQUIVALENT", "L1": "EQUIVALENT"}
+    assert "cannot be asked: token ids of a chat" in verdict["reasons"][0]
+    assert "a weak pass" in verdict["reasons"][-1]
+    assert verdict["candidate"]["identity"]["engine"] == "vllm"
+    assert verdict["candidate"]["capabilities"]["render_chat"]["able"] == "no"
+
+
+def test_where_only_tokens_are_counted_nothing_is_equivalent(vllm: Opened, trace: Path) -> None:
+    fields = ("logprobs", "top_logprobs")
+    with behind(vllm, blocked=(*VLLM_ONLY, "/v1/completions"), dropped=fields) as url:
+        verdict, code = verdict_of(url, "--against", trace)
+    assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
+    assert set(words(verdict).values()) == {"INCONCLUSIVE"}
+    assert verdict["tokens"] == 0
+    assert all("cannot be asked" in level["reasons"][0] for level in verdict["levels"])
+    found = verdict["candidate"]["capabilities"]
+    assert (found["chat_logprobs"]["able"], found["usage"]["able"]) == ("no", "yes")
+
+
+def test_with_an_echo_the_given_tokens_are_judged(vllm: Opened, trace: Path) -> None:
+    with behind(vllm, blocked=VLLM_ONLY, dropped=("prompt_logprobs",)) as url:
+        verdict, code = verdict_of(url, "--against", trace)
+    assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
+    assert "by echo" in verdict["candidate"]["capabilities"]["score"]["evidence"]
+    rows = [row for row in verdict["statistics"] if row["level"] == "L2"]
+    assert {row["statistic"] for row in rows} == {"A", "S"}
+    assert all(row["equivalent"] for row in rows)
+    assert "0 alternatives" in verdict["levels"][1]["reasons"][0]
+
+
+def test_with_five_alternatives_no_fault_is_seen_and_none_excluded(
+    vllm: Opened, trace: Path
+) -> None:
+    with behind(vllm, blocked=VLLM_ONLY, most=5) as url:
+        verdict, code = verdict_of(url, "--against", trace)
+    assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
+    assert "gives 5 alternatives" in verdict["levels"][1]["reasons"][0]
+    assert all(row["equivalent"] for row in verdict["statistics"])
+    assert verdict["candidate"]["capabilities"]["chat_logprobs"]["most"] == 5
+
+
+@contextmanager
+def changed(change: str, folder: Path) -> Generator[Opened]:
+    """A vLLM that is set wrongly."""
+    name = "tiny-moe/vllm-cpu"
+    loaded = candidate.prepared(name, [change])
+    log = folder / "engine.log"
+    with candidate.opened(name, loaded, log=log, announce=lambda _: None) as it:
+        yield it
+
+
+def test_another_template_is_different_by_its_counts_alone(trace: Path, tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text(TEMPLATE)
+    with (
+        changed(f"args.chat-template={template}", tmp_path) as wrong,
+        behind(wrong, blocked=(*VLLM_ONLY, "/v1/completions")) as url,
+    ):
+        verdict, code = verdict_of(url, "--against", trace)
+    assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L0", 1)
+    assert "usage.prompt_tokens is" in verdict["reasons"][0]
+
+
+def test_a_doubled_rope_base_is_different_with_few_alternatives_and_with_none(
+    trace: Path, tmp_path: Path
+) -> None:
+    with changed(ROPE, tmp_path) as wrong:
+        for left_out in ({"most": 5}, {"dropped": ("prompt_logprobs",)}):
+            with behind(wrong, blocked=VLLM_ONLY, **left_out) as url:
+                verdict, code = verdict_of(url, "--against", trace)
+            assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L2", 1)
