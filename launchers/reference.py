@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from harness.base.record import Generation, Scores
 from launchers.dialect import Request, Tokens, Variant
 from launchers.pins import LoadedPin, SamplingTable
 from launchers.process import Command
+from launchers.running import Reported
 
 SERVER = Path(__file__).parent / "reference_server"
 RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for
@@ -31,6 +32,7 @@ class ReferenceLauncher:
     """`python launchers/reference_server`, with the pin's flags."""
 
     ready_path = "/health"
+    questions = ("/identity",)
 
     def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
         flags = [part for name, value in loaded.pin.args.items() for part in (f"--{name}", value)]
@@ -48,6 +50,11 @@ class ReferenceLauncher:
 
     def dialect(self, loaded: LoadedPin) -> ReferenceDialect:
         return ReferenceDialect(model=loaded.pin.model.name)
+
+    def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
+        del log
+        identity = orjson.loads(answers["/identity"])
+        return Reported(dtype=identity["dtype"], flags=identity)
 
 
 def benign_pool(numerics: str) -> tuple[Variant, ...]:

@@ -9,6 +9,7 @@ from launchers.dialect import Launcher
 
 LAUNCHERS = {
     "reference": "launchers.reference:ReferenceLauncher",
+    "sglang": "launchers.sglang:SglangLauncher",
     "vllm": "launchers.vllm:VllmLauncher",
 }
 
