@@ -6,6 +6,7 @@ The server itself (`reference_server/`) runs in an environment of its own; here 
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,8 @@ from launchers.process import Command
 from launchers.running import Reported
 
 SERVER = Path(__file__).parent / "reference_server"
-RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for
+RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for, of any model
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int4-weights": "bfloat16"}
 CHUNK = 48  # tokens: short enough that every stratum is cut
 
 
@@ -57,12 +59,21 @@ class ReferenceLauncher:
         return Reported(dtype=identity["dtype"], flags=identity)
 
 
+def recorded(model: Path) -> tuple[str, ...]:
+    """The numerics classes that there is a benign pool for, of the model in a folder."""
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    language = config.get("text_config", config)  # of a multimodal model
+    packed = "quantization_config" in config or "quantization_config" in language
+    return (*RECORDED, "int4-weights") if packed else RECORDED  # the one packing that it reads
+
+
 def benign_pool(numerics: str) -> tuple[Variant, ...]:
     """Configurations that are right by definition in a numerics class, from two implementations.
 
     The first implementation is Transformers, the second the direct computation in plain torch.
+    Of int4 weights both take the dequantised values, and compute in bfloat16, as engines do.
     """
-    dtype = {"fp32": "float32", "bf16": "bfloat16"}[numerics]
+    dtype = DTYPES[numerics]
     library: list[tuple[str, dict[str, Any], int]] = [
         ("eager", {"attention": "eager"}, 1),
         ("sdpa", {"attention": "sdpa"}, 1),

@@ -8,6 +8,7 @@ from harness.base.errors import ConfigError
 from launchers.dialect import Launcher
 
 LAUNCHERS = {
+    "ktransformers": "launchers.ktransformers:KtransformersLauncher",
     "reference": "launchers.reference:ReferenceLauncher",
     "sglang": "launchers.sglang:SglangLauncher",
     "vllm": "launchers.vllm:VllmLauncher",

@@ -112,16 +112,28 @@ def flags(args: Mapping[str, Any]) -> list[str]:
 
 
 class SglangDialect:
-    """Requests and answers of an SGLang server."""
+    """Requests and answers of an SGLang server, or of a fork that answers some of them elsewhere.
 
-    engine = "sglang"
+    `identity_path` says its version, `render_path` renders chats.
+    """
+
     sequences_per_request = 8  # a request costs it 10 ms beside the tokens
 
-    def __init__(self, *, model: str) -> None:
+    def __init__(
+        self,
+        *,
+        model: str,
+        engine: str = "sglang",
+        identity_path: str = "/server_info",
+        render_path: str = "/tokenize",
+    ) -> None:
         self.model = model
+        self.engine = engine
+        self.identity_path = identity_path
+        self.render_path = render_path
 
     def identity(self) -> Request:
-        return Request(path="/server_info", body=None)
+        return Request(path=self.identity_path, body=None)
 
     def identified(self, answer: bytes) -> dict[str, Any]:
         version = _field(_json(answer), "version")
@@ -130,9 +142,8 @@ class SglangDialect:
     def render(self, prompt: Chat | str) -> Request:
         if isinstance(prompt, str):
             body = {"model": self.model, "prompt": prompt, "add_special_tokens": False}
-        else:
-            body = {"model": self.model, **chat_body(prompt)}
-        return Request(path="/tokenize", body=body)
+            return Request(path="/tokenize", body=body)
+        return Request(path=self.render_path, body={"model": self.model, **chat_body(prompt)})
 
     def rendered(self, answer: bytes) -> Tokens:
         return tuple(_field(_json(answer), "tokens"))

@@ -2,7 +2,7 @@
 
     POST /enginediff/render     a chat request, as /v1/chat/completions takes it: the token ids that
                                 it would become, by the engine's own function for that path
-    GET  /enginediff/versions   of the packages: the server itself says 0.0.0.dev0
+    GET  /enginediff/version    of the package: the server itself says 0.0.0.dev0
 
 The fork's /tokenize renders no chats, as SGLang's own has learnt to. Nothing is computed here.
 """
@@ -10,8 +10,6 @@ The fork's /tokenize renders no chats, as SGLang's own has learnt to. Nothing is
 import importlib.metadata
 
 import around_import
-
-PACKAGES = ("kt-kernel", "sglang-kt")
 
 
 def install():
@@ -25,6 +23,6 @@ def _open(server):
         internal, _ = chats._convert_to_internal_request(request, raw_request)
         return {"tokens": internal.input_ids}
 
-    @server.app.get("/enginediff/versions")
-    async def versions():
-        return {name: importlib.metadata.version(name) for name in PACKAGES}
+    @server.app.get("/enginediff/version")
+    async def version():
+        return {"version": importlib.metadata.version("sglang-kt")}
