@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.base.errors import ConfigError, RequestError
 from harness.client import Asker, Endpoint
-from launchers import attached, environments, pins, process
+from launchers import attached, environments, pins, process, running, shimmed
+from launchers.dialect import Launcher
 from launchers.pins import LoadedPin
 from launchers.registry import launcher
+from launchers.running import Comparison
 
 Announce = Callable[[str], None]
 DYING_S = 1.0  # a broken connection is seen before the kernel has marked its process dead
@@ -29,6 +31,7 @@ class Opened:
     pin: LoadedPin | None  # None: somebody else's server
     identity: dict[str, Any]
     launch_seconds: float | None
+    running: Comparison | None  # the pin against what the engine says of itself; None: no pin
 
     def described(self) -> dict[str, Any]:
         """For verdicts and traces."""
@@ -40,8 +43,10 @@ class Opened:
                 "changes": list(self.pin.changes),
                 "model_files": dict(self.pin.pin.model.files),
                 "environment": self.pin.pin.engine.environment,
+                "shims": {name: shimmed.digest(name) for name in self.pin.pin.engine.shims},
             }
-        return {"title": self.title, "pin": pin, "identity": self.identity}
+        compared = None if self.running is None else asdict(self.running)
+        return {"title": self.title, "pin": pin, "identity": self.identity, "running": compared}
 
 
 def is_url(name: str) -> bool:
@@ -89,7 +94,7 @@ def opened(
         ) as engine:
             asker = Asker(endpoint, starter.dialect(loaded))
             try:
-                yield _launched(asker, loaded, began)
+                yield _launched(asker, starter, loaded, log, began)
             except RequestError as error:
                 time.sleep(DYING_S)
                 engine.require_alive()  # a dead engine is the better explanation
@@ -97,9 +102,14 @@ def opened(
                 raise RequestError(f"{error}\nlog: {log}, which ends:\n{end}") from error
 
 
-def _launched(asker: Asker, loaded: LoadedPin, began: float) -> Opened:
+def _launched(
+    asker: Asker, starter: Launcher, loaded: LoadedPin, log: Path, began: float
+) -> Opened:
     # The first request with logprobs compiles (1.5 s, 15 s the very first time): it is launching.
     asker.score([(1, 2, 3)], 1, at_once=1)
+    found = {path: asker.endpoint.get(path) for path in starter.questions}
+    answers = {path: answer for path, answer in found.items() if answer is not None}
+    reported = starter.reported(answers, log.read_text("utf-8", "replace"))
     return Opened(
         asker=asker,
         title=loaded.title,
@@ -107,6 +117,7 @@ def _launched(asker: Asker, loaded: LoadedPin, began: float) -> Opened:
         pin=loaded,
         identity=_identity(asker),
         launch_seconds=time.monotonic() - began,
+        running=running.compare(loaded.pin, reported),
     )
 
 
@@ -119,6 +130,7 @@ def _attach(endpoint: Endpoint) -> Opened:
         pin=None,
         identity=_identity(asker),
         launch_seconds=None,
+        running=None,
     )
 
 

@@ -28,7 +28,7 @@ from harness.report import page
 from harness.verdict import Verdict
 from launchers import pins
 from launchers.pins import LoadedPin
-from launchers.reference import RECORDED
+from launchers.reference import RECORDED, recorded
 from suites import corpus
 
 Announce = Callable[[str], None]
@@ -119,14 +119,22 @@ def record_trace(
     *,
     path: Path,
     announce: Announce,
-    classes: Sequence[str] = RECORDED,
+    classes: Sequence[str] | None = None,
 ) -> None:
     """Launches a reference pin (or attaches to a running one) and records it to `path`.
 
-    `classes`: the numerics classes that the trace can judge, the strictest first.
+    `classes`: the numerics classes that the trace can judge, the strictest first; None: all that
+    there is a benign pool for.
     """
     cases = corpus.load()
     loaded = candidate.prepared(name, changes)
+    possible = RECORDED if loaded is None else recorded(loaded.model_path)
+    for numerics in classes or ():
+        if numerics not in possible:
+            raise ConfigError(
+                f"a trace of {name} can hold tolerances for {', '.join(possible)}, and none for "
+                f"{numerics!r}: its weights are others"
+            )
     log = new_run() / "engine.log"
     with candidate.opened(name, loaded, log=log, announce=announce) as opened:
         recorder.record(
@@ -135,7 +143,7 @@ def record_trace(
             corpus=corpus.fingerprint(),
             path=path,
             announce=announce,
-            classes=classes,
+            classes=classes or possible,
         )
 
 

@@ -9,6 +9,7 @@ import orjson
 from harness.base.errors import ConfigError
 from launchers.dialect import Dialect
 from launchers.reference import ReferenceDialect
+from launchers.sglang import SglangDialect
 from launchers.vllm import VllmDialect
 
 Get = Callable[[str], bytes | None]  # the body of a 200 answer to a GET; None: any other status
@@ -19,13 +20,17 @@ def recognise(get: Get, url: str) -> Dialect:
     identity = _table(get("/identity"))
     if identity.get("engine") == "enginediff-reference":
         return ReferenceDialect(model=str(identity["model"]))
+    server = _table(get("/server_info"))
+    if "served_model_name" in server and "version" in server:
+        return SglangDialect(model=str(server["served_model_name"]))
     models = _table(get("/v1/models")).get("data")
     first = models[0] if isinstance(models, list) and models else None
     if isinstance(first, dict) and "id" in first and "version" in _table(get("/version")):
         return VllmDialect(model=str(first["id"]))
     raise ConfigError(
         f"{url}: something answers there, but it is no engine that enginediff can speak to "
-        "(vLLM, which has /version and /v1/models, or enginediff's reference server)"
+        "(vLLM, which has /version and /v1/models, SGLang, which has /server_info, or "
+        "enginediff's reference server)"
     )
 
 

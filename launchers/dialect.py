@@ -15,6 +15,7 @@ from harness.base.case import Chat
 from harness.base.record import Generation, Scores
 from launchers.pins import LoadedPin, SamplingTable
 from launchers.process import Command
+from launchers.running import Reported
 
 Tokens = tuple[int, ...]
 
@@ -89,4 +90,9 @@ class Launcher(Protocol):
 
     def dialect(self, loaded: LoadedPin) -> Dialect: ...
 
+    def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
+        """What the engine says of itself: `questions` and their answers, and its log so far."""
+        ...
+
     ready_path: str  # answers 200 when the engine can serve
+    questions: tuple[str, ...]  # paths; one that does not answer 200 is absent from the answers

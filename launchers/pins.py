@@ -37,6 +37,7 @@ class EngineTable:
     environment: str  # a lock file in launchers/locks
     ready_deadline_s: float  # from start to the first good answer
     parser: str | None = None  # the lock whose argument parser reads `args`; None: `environment`
+    shims: tuple[str, ...] = ()  # folders of launchers/shims that it is started with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

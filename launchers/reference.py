@@ -6,9 +6,10 @@ The server itself (`reference_server/`) runs in an environment of its own; here 
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from harness.base.record import Generation, Scores
 from launchers.dialect import Request, Tokens, Variant
 from launchers.pins import LoadedPin, SamplingTable
 from launchers.process import Command
+from launchers.running import Reported
 
 SERVER = Path(__file__).parent / "reference_server"
-RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for
+RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for, of any model
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int4-weights": "bfloat16"}
 CHUNK = 48  # tokens: short enough that every stratum is cut
 
 
@@ -31,6 +34,7 @@ class ReferenceLauncher:
     """`python launchers/reference_server`, with the pin's flags."""
 
     ready_path = "/health"
+    questions = ("/identity",)
 
     def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
         flags = [part for name, value in loaded.pin.args.items() for part in (f"--{name}", value)]
@@ -49,13 +53,27 @@ class ReferenceLauncher:
     def dialect(self, loaded: LoadedPin) -> ReferenceDialect:
         return ReferenceDialect(model=loaded.pin.model.name)
 
+    def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
+        del log
+        identity = orjson.loads(answers["/identity"])
+        return Reported(dtype=identity["dtype"], flags=identity)
+
+
+def recorded(model: Path) -> tuple[str, ...]:
+    """The numerics classes that there is a benign pool for, of the model in a folder."""
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    language = config.get("text_config", config)  # of a multimodal model
+    packed = "quantization_config" in config or "quantization_config" in language
+    return (*RECORDED, "int4-weights") if packed else RECORDED  # the one packing that it reads
+
 
 def benign_pool(numerics: str) -> tuple[Variant, ...]:
     """Configurations that are right by definition in a numerics class, from two implementations.
 
     The first implementation is Transformers, the second the direct computation in plain torch.
+    Of int4 weights both take the dequantised values, and compute in bfloat16, as engines do.
     """
-    dtype = {"fp32": "float32", "bf16": "bfloat16"}[numerics]
+    dtype = DTYPES[numerics]
     library: list[tuple[str, dict[str, Any], int]] = [
         ("eager", {"attention": "eager"}, 1),
         ("sdpa", {"attention": "sdpa"}, 1),

@@ -149,6 +149,7 @@ def party(name: str, engine: str) -> dict[str, Any]:
         "changes": [],
         "model_files": {"model.safetensors": "c0ffee12" * 8, "tokenizer.json": "ab" * 32},
         "environment": f"{engine}-cpu",
+        "shims": {"some-shim": "ba5eba11" * 8},
     }
     identity = {"engine": engine, "version": "0.11.0", "model": "tiny-moe"}
     return {"title": f"tiny-moe/{name}", "pin": pin, "identity": identity}

@@ -1,13 +1,12 @@
-"""config.json and safetensors for the direct implementation: nothing is ignored in silence.
+"""config.json and the weights for the direct implementation: nothing is ignored in silence.
 
 Every key of config.json is used, or known not to touch the outputs, or must hold the one value
 that is implemented. Every tensor must be taken, with the shape that the config implies.
 """
 
-from pathlib import Path
-
-import safetensors.torch
 import torch
+from checkpoint_config import UnsupportedModelError
+from checkpoint_weights import CheckpointWeights
 from torch import Tensor
 
 # Training, bookkeeping and token ids that only a generation loop reads.
@@ -35,14 +34,9 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "hidden_act": ("silu",),
     "attention_bias": (False,),
     "rope_scaling": (None,),
-    "quantization_config": (None,),
     "use_sliding_window": (False,),
 }
 ROPE_KEYS = frozenset(("rope_theta", "rope_type"))
-
-
-class UnsupportedModelError(ValueError):
-    """The direct implementation does not compute this model; names the key and its value."""
 
 
 def require_known(
@@ -83,25 +77,17 @@ def rope_theta(config: dict) -> float:
 
 
 class Checkpoint:
-    """The tensors of a folder of safetensors, each to be taken once."""
+    """The weights of a model folder, each to be taken once."""
 
-    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
+    def __init__(self, weights: CheckpointWeights, dtype: torch.dtype) -> None:
+        self._weights = weights
         self._dtype = dtype
-        self._tensors: dict[str, Tensor] = {}
-        for path in sorted(folder.glob("*.safetensors")):
-            self._tensors |= safetensors.torch.load_file(path)
+        self._left = set(weights.table)
 
     def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
         """Hand out a tensor in the computation's dtype, or in `dtype`."""
-        if name not in self._tensors:
-            raise UnsupportedModelError(f"checkpoint: {name} is missing")
-        tensor = self._tensors.pop(name)
-        if tuple(tensor.shape) != shape or tensor.dtype.itemsize < 2:
-            raise UnsupportedModelError(
-                f"checkpoint: {name} is {tuple(tensor.shape)} {tensor.dtype}; expected {shape}"
-                " in a float of 16 bits or more"
-            )
-        return tensor.to(dtype or self._dtype)
+        self.claim(name, shape)
+        return self._weights.read(name).to(dtype or self._dtype)
 
     def take_layer(self, index: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
         """All the tensors of one decoder layer, by the names within it, without '.weight'."""
@@ -110,11 +96,19 @@ class Checkpoint:
             for name, shape in shapes.items()
         }
 
+    def claim(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise UnsupportedModelError if there is no such tensor of this shape."""
+        if name not in self._left:
+            raise UnsupportedModelError(f"checkpoint: {name} is missing")
+        self._left.remove(name)
+        stored = self._weights.table[name].shape
+        if stored != shape:
+            raise UnsupportedModelError(f"checkpoint: {name} is {stored}; expected {shape}")
+
     def require_empty(self) -> None:
         """Raise UnsupportedModelError if the checkpoint holds a tensor that nobody took."""
-        if self._tensors:
-            names = sorted(self._tensors)
+        if self._left:
             raise UnsupportedModelError(
-                f"checkpoint: {len(names)} tensors that the direct implementation does not use,"
-                f" such as {names[0]}"
+                f"checkpoint: {len(self._left)} tensors that the direct implementation does not"
+                f" use, such as {min(self._left)}"
             )

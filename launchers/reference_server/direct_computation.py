@@ -1,12 +1,13 @@
 """The second implementation: plain torch on config.json and safetensors, without Transformers."""
 
-import json
 from pathlib import Path
 
 import direct_deepseek_v3
 import direct_qwen3_moe
+from checkpoint_config import LanguageModelConfig, UnsupportedModelError, read_language_config
+from checkpoint_weights import CheckpointWeights
 from direct_attention import ATTENTIONS, visible_slots
-from direct_checkpoint import Checkpoint, UnsupportedModelError, need
+from direct_checkpoint import Checkpoint, need
 from direct_layers import DirectMemory, linear, rms_norm
 from reference_computation import DTYPES, Piece
 from torch import Tensor
@@ -18,9 +19,10 @@ ARCHITECTURES = {
 }
 
 
-def read_supported_config(folder: Path) -> dict:
+def read_supported_config(folder: Path) -> LanguageModelConfig:
     """config.json. Raises UnsupportedModelError, naming key and value, if it asks for more."""
-    config = json.loads((folder / "config.json").read_text())
+    language = read_language_config(folder)
+    config = language.keys
     kind = need(config, "model_type")
     if kind not in ARCHITECTURES:
         raise UnsupportedModelError(
@@ -29,15 +31,16 @@ def read_supported_config(folder: Path) -> dict:
         )
     require_supported, _ = ARCHITECTURES[kind]
     require_supported(config)
-    return config
+    return language
 
 
 class DirectComputation:
     """`Computation` from the equations. Raises UnsupportedModelError, and ignores nothing."""
 
     def __init__(self, folder: Path, *, dtype: str, attention: str) -> None:
-        config = read_supported_config(folder)
-        checkpoint = Checkpoint(folder, DTYPES[dtype])
+        language = read_supported_config(folder)
+        config = language.keys
+        checkpoint = Checkpoint(CheckpointWeights(folder, language), DTYPES[dtype])
         shape = (need(config, "vocab_size"), need(config, "hidden_size"))
         self._embedding = checkpoint.take("model.embed_tokens.weight", shape)  # (V, D)
         tied = need(config, "tie_word_embeddings")

@@ -5,8 +5,9 @@ and values are expanded from it at every step. RoPE rotates neighbouring pairs (
 """
 
 import torch
+from checkpoint_config import UnsupportedModelError
 from direct_attention import Attention
-from direct_checkpoint import Checkpoint, UnsupportedModelError, need, require_known, rope_theta
+from direct_checkpoint import Checkpoint, need, require_known, rope_theta
 from direct_layers import (
     DirectMemory,
     linear,

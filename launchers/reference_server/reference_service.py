@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 import torch
 import transformers
-from direct_checkpoint import UnsupportedModelError
+from checkpoint_config import UnsupportedModelError
 from direct_computation import DirectComputation, read_supported_config
 from reference_computation import Computation
 from reference_generation import generate

@@ -6,14 +6,24 @@ computes RMSNorm and the router in float32, so it is no better than float32: the
 is float64 throughout is the direct one.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from checkpoint_config import read_language_config
+from checkpoint_weights import CheckpointWeights
 from reference_computation import DTYPES, Piece
 from torch import Tensor
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    DynamicCache,
+)
 
 ATTENTIONS = ("eager", "sdpa")
+RENAMED = {"kimi_k2": "deepseek_v3"}  # Kimi's model_type: Transformers' name of the architecture
 _EXPERTS = {"float32": "grouped_mm", "bfloat16": "grouped_mm", "float64": "eager"}
 
 
@@ -21,8 +31,9 @@ class TransformersComputation:
     """`Computation` on AutoModelForCausalLM. Raises ValueError if a weight is missing or unused."""
 
     def __init__(self, folder: Path, *, dtype: str, attention: str) -> None:
-        self._model, loading = AutoModelForCausalLM.from_pretrained(
-            folder,
+        load, source = _loader(folder)
+        self._model, loading = load(
+            **source,
             dtype=DTYPES[dtype],
             attn_implementation=attention,
             experts_implementation=_EXPERTS[dtype],
@@ -63,6 +74,26 @@ class TransformersComputation:
         if not torch.equal(split, self._model(input_ids=tokens).logits):
             kind = type(self._model).__name__
             raise ValueError(f"{kind}: its logits are not head(decoder(tokens)); not supported")
+
+
+def _loader(folder: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """How Transformers loads this folder: itself, or, if it cannot read the weights, from ours.
+
+    Ours are the language model alone, dequantised: Transformers reads int4 only with the
+    compressed-tensors package, knows `kimi_k2` by the name of its architecture, deepseek_v3, and
+    would load a wrapper with its vision tower.
+    """
+    language = read_language_config(folder)
+    kind = language.keys.get("model_type")
+    if language.packing is None and not language.prefix and kind not in RENAMED:
+        return AutoModelForCausalLM.from_pretrained, {"pretrained_model_name_or_path": folder}
+    weights = CheckpointWeights(folder, language)
+    config = AutoConfig.for_model(**language.keys | {"model_type": RENAMED.get(kind, kind)})
+    return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained, {
+        "pretrained_model_name_or_path": None,
+        "config": config,
+        "state_dict": {name: weights.read(name) for name in weights.table},
+    }
 
 
 def _require_complete(loading: dict) -> None:

@@ -1,0 +1,76 @@
+"""KTransformers: kt-kernel's experts on the CPU, behind a fork of SGLang whose language it speaks.
+
+Read in sglang-kt and kt-kernel 0.7.2: the fork's /tokenize renders no chats and its server says
+version 0.0.0.dev0, so launchers/shims/ktransformers answers both; its parser takes any word for
+`--kt-method`, and a wrong one ends the engine when the first layer is made.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+
+from harness.base.errors import ConfigError
+from launchers.pins import LoadedPin
+from launchers.process import Command
+from launchers.running import Reported
+from launchers.sglang import SglangDialect, SglangLauncher
+
+VERSION, RENDER = "/enginediff/version", "/enginediff/render"  # launchers/shims/ktransformers
+KV_CACHE = re.compile(r"Using KV cache dtype: torch\.(\w+)")
+METHODS = "INFERENCE_METHODS"  # kt_kernel/experts.py
+
+
+class KtransformersLauncher:
+    """As SGLang is started; the experts' weights come from the model's own folder."""
+
+    ready_path = "/health"
+    questions = ("/server_info", VERSION)
+
+    def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
+        command = SglangLauncher().command(loaded, python=python, port=port)
+        weights = ("--kt-weight-path", str(loaded.model_path))
+        return replace(command, argv=(*command.argv, *weights))
+
+    def dialect(self, loaded: LoadedPin) -> SglangDialect:
+        return SglangDialect(
+            model=loaded.pin.model.name,
+            engine="ktransformers",
+            identity_path=VERSION,
+            render_path=RENDER,
+        )
+
+    def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
+        found = KV_CACHE.search(log)
+        version = answers.get(VERSION)
+        return replace(
+            SglangLauncher().reported(answers, log),
+            version=None if version is None else orjson.loads(version)["version"],
+            kv_cache_dtype=None if found is None else found[1],
+        )
+
+
+def methods(environment: Path) -> tuple[str, ...]:
+    """What `--kt-method` can be, by the kt-kernel that is installed in a virtual environment."""
+    found = sorted(environment.glob("lib/python3*/site-packages/kt_kernel/experts.py"))
+    if not found:
+        raise ConfigError(f"{environment}: kt-kernel is not installed there")
+    return methods_in(found[0].read_text("utf-8"))
+
+
+def methods_in(source: str) -> tuple[str, ...]:
+    """The methods that kt_kernel/experts.py lists: read, for importing it wants its CPU."""
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(args=[listed])) if (
+                name == METHODS
+            ):
+                return tuple(sorted(ast.literal_eval(listed)))
+            case _:
+                pass
+    raise ConfigError(f"kt_kernel/experts.py has no {METHODS} = frozenset([...])")
