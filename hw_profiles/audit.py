@@ -146,7 +146,7 @@ def _fits_gpus(needs: Needs, node: Node) -> Iterator[Finding]:
         yield Finding(
             severity="blocking",
             what="GPU memory for the model",
-            found=f"{found_gb:.0f} GB on {len(used)} GPUs",
+            found=f"{found_gb:.0f} GB on {len(used)} GPUs" if used else "no GPU that can be read",
             wanted=f"{needs.gpu_memory_gb:.0f} GB on this node",
             remedy="the model is too large for this node: choose another node or model",
         )

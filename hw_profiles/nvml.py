@@ -67,11 +67,15 @@ def _ask(question: Callable[..., T], *about: Any) -> Maybe[T]:
     try:
         return question(*about)
     except pynvml.NVMLError as error:
-        if error.value in GONE:
+        if _code(error) in GONE:
             raise
         return Unknown(reason=str(error))
     except UnicodeDecodeError as error:  # pynvml decodes names itself
         return Unknown(reason=f"the driver's answer is not UTF-8: {error.reason}")
+
+
+def _code(error: Any) -> int:
+    return error.value  # set where pynvml makes the error; its class does not tell of it
 
 
 def _read_gpu(index: int) -> Maybe[Gpu]:
@@ -124,7 +128,7 @@ def _pci(handle: Any) -> str:
 
 def _memory(handle: Any) -> tuple[float, float]:
     """All, and used. Version 1 counts what the driver keeps for itself, 600 MiB, as used."""
-    info = pynvml.nvmlDeviceGetMemoryInfo(handle, pynvml.nvmlMemory_v2)
+    info: Any = pynvml.nvmlDeviceGetMemoryInfo(handle, pynvml.nvmlMemory_v2)
     return info.total / MIB, info.used / MIB
 
 
@@ -171,7 +175,7 @@ def _slowdowns(handle: Any) -> tuple[str, ...]:
 
 
 def _fabric(handle: Any) -> str:
-    info = pynvml.c_nvmlGpuFabricInfoV_t()
+    info: Any = pynvml.c_nvmlGpuFabricInfoV_t()
     pynvml.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(info))
     state = FABRIC_STATES.get(info.state, f"state {info.state}")
     if state == FABRIC_COMPLETED and info.status != pynvml.NVML_SUCCESS:
@@ -189,7 +193,7 @@ def _is_up(handle: Any, number: int) -> bool:
     try:
         return pynvml.nvmlDeviceGetNvLinkState(handle, number) == pynvml.NVML_FEATURE_ENABLED
     except pynvml.NVMLError as error:
-        if error.value in NO_SUCH_LINK:
+        if _code(error) in NO_SUCH_LINK:
             return False
         raise
 

@@ -109,6 +109,13 @@ def test_one_gpu_that_differs_is_named_with_what_was_found_and_what_to_do(
     assert finding.wanted
 
 
+def test_a_profile_of_ones_own_may_do_without_ecc() -> None:
+    profile = load(PROFILE)
+    assert profile.gpu is not None
+    lenient = replace(profile, gpu=replace(profile.gpu, ecc=False))
+    assert audit(lenient, with_one(ecc=False), needs=None) == ()
+
+
 def test_a_clock_below_the_profiles_is_a_warning_and_one_without_a_source_is_not_demanded() -> None:
     slow = {"sm_clock_maximum_mhz": 1755.0}
     assert findings(with_one(**slow)) == ()

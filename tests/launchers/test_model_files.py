@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,16 @@ def test_a_file_is_settled_when_its_last_change_is_two_seconds_old() -> None:
         patch.setattr(hash_cache, "SETTLED_NS", 2_000_000_000)
         assert not state.settled(changed + 1_999_999_999)
         assert state.settled(changed + 2_000_000_001)
+
+
+@pytest.mark.parametrize("field", ["path", "size_bytes", "inode", "mtime_ns", "ctime_ns"])
+def test_a_hash_belongs_to_one_state_in_every_part_of_it(tmp_path: Path, field: str) -> None:
+    state = state_of(Path(__file__), Path(__file__).stat())
+    cache = HashCache(tmp_path / "cache")
+    cache.put(state, "0" * 64)
+    other = "/elsewhere" if field == "path" else getattr(state, field) + 1
+    assert cache.get(state) == "0" * 64
+    assert cache.get(replace(state, **{field: other})) is None
 
 
 def hooked(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
