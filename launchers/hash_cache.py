@@ -39,8 +39,11 @@ class FileState:
     ctime_ns: int
 
     def settled(self, now_ns: int) -> bool:
-        """Whether a change after `now_ns` is bound to give another state."""
-        return max(self.mtime_ns, self.ctime_ns) < now_ns - SETTLED_NS
+        """Whether a change after `now_ns` is bound to give another state.
+
+        By the time of change alone, which follows the clock; that of modification may be anything.
+        """
+        return self.ctime_ns < now_ns - SETTLED_NS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

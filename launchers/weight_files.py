@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from harness.base.errors import ConfigError
 
-SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.safetensors")
+# model-00001-of-00064, model-00001-of-000163 (DeepSeek V3), model-1-of-61 (Kimi K2)
+SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<total>\d+)\.safetensors")
 LENGTH_BYTES = 8  # a safetensors file: length of the header, header as JSON, tensors end to end
 HEADER_LIMIT_BYTES = 100_000_000  # the format's own limit
 SHOWN = 3
@@ -72,13 +73,17 @@ def _named_by(index: Path) -> set[str]:
 def _siblings(names: Iterable[str]) -> set[str]:
     """All shards of each set of which one is there; and files that are no shards, themselves."""
     expected: set[str] = set()
+    numbers: dict[tuple[str, str], list[str]] = {}
     for name in names:
         shard = SHARD.fullmatch(name)
         if shard is None:
             expected.add(name)
-            continue
-        stem, total = shard["stem"], int(shard["total"])
-        expected |= {f"{stem}-{i:05}-of-{total:05}.safetensors" for i in range(1, total + 1)}
+        else:
+            numbers.setdefault((shard["stem"], shard["total"]), []).append(shard["number"])
+    for (stem, total), there in numbers.items():
+        digits = len(there[0]) if any(number.startswith("0") for number in there) else 1
+        counted = (f"{number:0{digits}}" for number in range(1, int(total) + 1))
+        expected |= {f"{stem}-{number}-of-{total}.safetensors" for number in counted}
     return expected
 
 

@@ -22,8 +22,6 @@ from launchers.hash_cache import HashCache, state_of
 from launchers.model_files import hash_files, hash_names, require_model
 from tests.building import write_weights
 
-LONG_AGO_NS = 1_700_000_000_000_000_000
-
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -125,15 +123,16 @@ def test_a_file_written_a_moment_ago_is_not_remembered(
     assert len(reads) == 5
 
 
-def test_a_file_is_settled_when_its_last_change_is_two_seconds_old() -> None:
-    path = Path(__file__)
+def test_a_file_is_settled_when_its_last_change_is_two_seconds_old(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(hash_cache, "SETTLED_NS", 2_000_000_000)
+    path = tmp_path / "from the future"
+    path.write_text("x")
+    os.utime(path, (0, 2**33))
     state = state_of(path, path.stat())
-    changed = max(state.mtime_ns, state.ctime_ns)
-    monkey = pytest.MonkeyPatch()
-    with monkey.context() as patch:
-        patch.setattr(hash_cache, "SETTLED_NS", 2_000_000_000)
-        assert not state.settled(changed + 1_999_999_999)
-        assert state.settled(changed + 2_000_000_001)
+    assert not state.settled(state.ctime_ns + 1_999_999_999)
+    assert state.settled(state.ctime_ns + 2_000_000_001)
 
 
 @pytest.mark.parametrize("field", ["path", "size_bytes", "inode", "mtime_ns", "ctime_ns"])
@@ -333,6 +332,30 @@ def test_a_missing_shard_is_found_before_anything_is_read(
     ):
         hash_files(model)
     assert reads == []
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        (["model-00001-of-000012", "model-00012-of-000012"], "model-00002-of-000012"),
+        (["model-1-of-12", "model-12-of-12"], "model-10-of-12"),
+        (["model-10-of-12"], "model-1-of-12"),
+    ],
+)
+def test_shards_are_counted_however_their_numbers_are_written(
+    tmp_path: Path, there: list[str], missing: str
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    for name in there:
+        write_weights(tmp_path / f"{name}.safetensors", b"x")
+    message = rf"{12 - len(there)} of 12 weight files are missing: {missing}\.safetensors"
+    with pytest.raises(ConfigError, match=message):
+        require_model(tmp_path)
+    total = there[0].rpartition("-")[2]
+    for number in range(1, 13):
+        digits = f"{number:05}" if "00001" in there[0] else str(number)
+        write_weights(tmp_path / f"model-{digits}-of-{total}.safetensors", b"x")
+    require_model(tmp_path)
 
 
 def test_a_shard_that_is_a_link_to_nothing_is_missing(model: Path) -> None:
