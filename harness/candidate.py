@@ -13,6 +13,7 @@ from harness.base.errors import ConfigError, RequestError
 from harness.client import Asker, Endpoint
 from launchers import attached, environments, pins, process, running, shimmed
 from launchers.dialect import Launcher
+from launchers.model_files import silent
 from launchers.pins import LoadedPin
 from launchers.registry import launcher
 from launchers.running import Comparison
@@ -53,15 +54,18 @@ def is_url(name: str) -> bool:
     return "://" in name
 
 
-def prepared(name: str, changes: Sequence[str]) -> LoadedPin | None:
-    """The pin, its model verified; None for a URL. Everything that can be refused cheaply is."""
+def prepared(name: str, changes: Sequence[str], announce: Announce = silent) -> LoadedPin | None:
+    """The pin, its model verified; None for a URL. Everything that can be refused cheaply is.
+
+    A large model is read whole the first time, which `announce` tells of; then it is known.
+    """
     if is_url(name):
         if changes:
             raise ConfigError(f"--set {changes[0]} changes a pin, but {name} is a running server")
         return None
-    loaded = pins.load(name, changes)
+    loaded = pins.load(name, changes, announce)
     launcher(loaded.pin.engine.name)
-    pins.verify_model(loaded)
+    pins.verify_model(loaded, announce)
     return loaded
 
 

@@ -27,6 +27,7 @@ from harness.recording import Trace
 from harness.report import page
 from harness.verdict import Verdict
 from launchers import pins
+from launchers.model_files import silent
 from launchers.pins import LoadedPin
 from launchers.reference import RECORDED, recorded
 from suites import corpus
@@ -50,7 +51,7 @@ def check_candidate(
     announce: Announce,
 ) -> tuple[Verdict, Path]:
     """The verdict of one candidate and its run directory. Raises an EnginediffError."""
-    loaded = candidate.prepared(name, changes)
+    loaded = candidate.prepared(name, changes, announce)
     tolerances = promised(loaded, numerics, against)
     run = new_run()
     log = run / "engine.log"
@@ -69,12 +70,14 @@ def check_candidate(
     return result, run
 
 
-def promise(name: str, changes: Sequence[str], numerics: str | None) -> str:
+def promise(
+    name: str, changes: Sequence[str], numerics: str | None, announce: Announce = silent
+) -> str:
     """The numerics class that a candidate is judged by, unless a trace's strictest is another.
 
     Raises ConfigError where the candidate could not be checked against any trace.
     """
-    loaded = candidate.prepared(name, changes)
+    loaded = candidate.prepared(name, changes, announce)
     if numerics is not None and numerics not in pins.NUMERICS_CLASSES:
         known = " or ".join(pins.NUMERICS_CLASSES)
         raise ConfigError(f"--numerics is {numerics!r}; it must be {known}")
@@ -127,7 +130,7 @@ def record_trace(
     there is a benign pool for.
     """
     cases = corpus.load()
-    loaded = candidate.prepared(name, changes)
+    loaded = candidate.prepared(name, changes, announce)
     possible = RECORDED if loaded is None else recorded(loaded.model_path)
     for numerics in classes or ():
         if numerics not in possible:

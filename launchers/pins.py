@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any, cast
 
 from harness.base import strict_toml
 from harness.base.errors import ConfigError
+from launchers.model_files import Announce, hash_files, hash_names, names, require_model, silent
 
 SHIPPED = Path(__file__).parent / "pins"
 MODELS = Path(__file__).parent / "models"
@@ -25,7 +25,6 @@ MODELS = Path(__file__).parent / "models"
 NUMERICS_CLASSES = ("fp32", "bf16", "int4-weights", "mxfp4-weights")
 STATES = ("verified", "unverified", "unsupported")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-CHANGES_OUTPUTS = re.compile(r".*\.(safetensors|json|jinja|model|tiktoken|py)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +155,12 @@ class LoadedPin:
         return " ".join([self.name, *(f"--set {change}" for change in self.changes)])
 
 
-def load(name: str, changes: Sequence[str] = ()) -> LoadedPin:
-    """The pin `MODEL/NAME` or at a path, with `KEY=VALUE` changes. Raises ConfigError."""
+def load(name: str, changes: Sequence[str] = (), announce: Announce = silent) -> LoadedPin:
+    """The pin `MODEL/NAME` or at a path, with `KEY=VALUE` changes. Raises ConfigError.
+
+    Another `model.path` takes the hashes of that folder's files: large ones are read the first
+    time, which `announce` tells of.
+    """
     path = _locate(name)
     table = strict_toml.load(path)
     for change in changes:
@@ -166,7 +169,7 @@ def load(name: str, changes: Sequence[str] = ()) -> LoadedPin:
     own_folder = _sets(changes, "model.path") and not _sets(changes, "model.files")
     if own_folder and "path" in strict_toml.convert(Mapping[str, Any], table["model"], where):
         folder = _model_folder(str(table["model"]["path"]), path)
-        table["model"]["files"] = hash_files(folder)
+        table["model"]["files"] = hash_files(folder, announce)
     pin = strict_toml.convert(Pin, table, where)
     _check(pin, where)
     return LoadedPin(
@@ -177,42 +180,38 @@ def load(name: str, changes: Sequence[str] = ()) -> LoadedPin:
     )
 
 
-def hash_files(folder: Path) -> dict[str, str]:
-    """sha256 of each file of a model folder that can change an output."""
+def verify_model(loaded: LoadedPin, announce: Announce = silent) -> None:
+    """Raises ConfigError unless the folder holds exactly the files that the pin fixes.
+
+    Names are compared before anything is read, and weights are read last: they take minutes.
+    """
+    folder, pinned = loaded.model_path, loaded.pin.model.files
     require_model(folder)
-    names = sorted(p.name for p in folder.iterdir() if CHANGES_OUTPUTS.fullmatch(p.name))
-    return {name: _sha256(folder / name) for name in names}
+    there = names(folder)
+    missing = sorted(pinned.keys() - set(there))
+    if missing:
+        raise ConfigError(f"{folder}: {missing[0]} is missing; {loaded.name} pins it")
+    unpinned = [name for name in there if name not in pinned]
+    if unpinned:
+        found = hash_names(folder, unpinned[:1], announce)
+        raise ConfigError(
+            f"{folder}: {unpinned[0]} can change outputs and is not pinned; add it to "
+            f"[model.files] of {loaded.name}, with sha256 {found[unpinned[0]]}"
+        )
+    weights = [name for name in there if name.endswith(".safetensors")]
+    for part in ([name for name in there if name not in weights], weights):
+        _require_pinned(loaded, hash_names(folder, part, announce))
 
 
-def verify_model(loaded: LoadedPin) -> None:
-    """Raises ConfigError unless the folder holds exactly the files that the pin fixes."""
-    require_model(loaded.model_path)
-    found = hash_files(loaded.model_path)
-    pinned = dict(loaded.pin.model.files)
-    for name in sorted(found.keys() | pinned.keys()):
-        if name not in found:
-            raise ConfigError(f"{loaded.model_path}: {name} is missing; {loaded.name} pins it")
-        if name not in pinned:
+def _require_pinned(loaded: LoadedPin, found: Mapping[str, str]) -> None:
+    for name, sha256 in found.items():
+        pinned = loaded.pin.model.files[name]
+        if sha256 != pinned:
             raise ConfigError(
-                f"{loaded.model_path}: {name} can change outputs and is not pinned; add it to "
-                f"[model.files] of {loaded.name}, with sha256 {found[name]}"
-            )
-        if found[name] != pinned[name]:
-            raise ConfigError(
-                f"{loaded.model_path / name} has sha256 {found[name]}, but {loaded.name} pins "
-                f"{pinned[name]}; if the change is meant, say --set model.path="
+                f"{loaded.model_path / name} has sha256 {sha256}, but {loaded.name} pins "
+                f"{pinned}; if the change is meant, say --set model.path="
                 f"{loaded.model_path}: the derived pin takes the hashes as they are"
             )
-
-
-def require_model(folder: Path) -> None:
-    """Raises ConfigError unless `folder` is a model folder with configuration and weights."""
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: there is no such model folder")
-    if not (folder / "config.json").is_file():
-        raise ConfigError(f"{folder}: holds no config.json; it is not a model folder")
-    if not any(folder.glob("*.safetensors")):
-        raise ConfigError(f"{folder}: holds no weights (*.safetensors)")
 
 
 def tokenizer_hash(files: Mapping[str, str]) -> str:
@@ -290,8 +289,3 @@ def _check(pin: Pin, where: str) -> None:
         )
     if pin.engine.ready_deadline_s <= 0:
         raise ConfigError(f"{where}: engine.ready_deadline_s must be above 0")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

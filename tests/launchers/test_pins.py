@@ -16,6 +16,7 @@ from harness.base.errors import ConfigError
 from launchers import environments, pins
 from launchers.pins import TOKENIZER_FILES, LoadedPin, hash_files, load, tokenizer_hash
 from launchers.registry import launcher
+from tests.building import write_weights
 
 NAME = "tiny-moe/vllm-cpu"
 SHIPPED = pins.shipped()
@@ -23,11 +24,12 @@ SHIPPED = pins.shipped()
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A small model folder; its weights are no weights."""
+    """A small model folder."""
     folder = tmp_path / "model"
     folder.mkdir()
-    for name in ("config.json", "tokenizer.json", "model.safetensors", "README.md"):
+    for name in ("config.json", "tokenizer.json", "README.md"):
         (folder / name).write_text(f"{name}\n")
+    write_weights(folder / "model.safetensors", b"weights")
     return folder
 
 
@@ -181,7 +183,7 @@ def test_another_model_folder_gives_its_own_hashes(model: Path) -> None:
     loaded = derived(model)
     assert loaded.model_path == model
     assert dict(loaded.pin.model.files) == {
-        name: hashlib.sha256(f"{name}\n".encode()).hexdigest()
+        name: hashlib.sha256((model / name).read_bytes()).hexdigest()
         for name in ("config.json", "model.safetensors", "tokenizer.json")
     }
     pins.verify_model(loaded)
