@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness import ports
 from harness.base.errors import ConfigError, RequestError
 from harness.client import Asker, Endpoint
 from launchers import attached, environments, pins, process, running, shimmed
-from launchers.dialect import Launcher
 from launchers.model_files import silent
 from launchers.pins import LoadedPin
+from launchers.process import RunningProcess
 from launchers.registry import launcher
 from launchers.running import Comparison
 
@@ -50,6 +51,15 @@ class Opened:
         return {"title": self.title, "pin": pin, "identity": self.identity, "running": compared}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """An engine that we started, and that answers."""
+
+    process: RunningProcess
+    endpoint: Endpoint
+    began: float  # of the launch, by time.monotonic
+
+
 def is_url(name: str) -> bool:
     return "://" in name
 
@@ -78,13 +88,37 @@ def opened(
         with Endpoint(name) as endpoint:
             yield _attach(endpoint)
         return
+    with launched(loaded, log=log, announce=announce) as engine:
+        asker = Asker(engine.endpoint, launcher(loaded.pin.engine.name).dialect(loaded))
+        try:
+            yield _opened(asker, loaded, log, engine.began)
+        except RequestError as error:
+            time.sleep(DYING_S)
+            engine.process.require_alive()  # a dead engine is the better explanation
+            end = "\n".join(f"  {line}" for line in process.end_of_log(log))
+            raise RequestError(f"{error}\nlog: {log}, which ends:\n{end}") from error
+
+
+@contextmanager
+def launched(
+    loaded: LoadedPin,
+    *,
+    log: Path,
+    announce: Announce,
+    host: str = ports.LOOPBACK,
+    port: int | None = None,
+) -> Generator[Launched]:
+    """Starts the pin's engine, ready to answer on `host` and `port` (None: a free one), and stops
+    it when the block ends."""
     environment = environments.build(loaded.pin.engine.environment, announce=announce)
     starter = launcher(loaded.pin.engine.name)
-    port = process.free_port()
+    port = port or process.free_port()
     command = starter.command(loaded, python=environment.python, port=port)
+    if host != ports.LOOPBACK:  # every engine's parser takes the last of a flag given twice
+        command = replace(command, argv=(*command.argv, "--host", host))
     announce(f"starting {loaded.title}")
     began = time.monotonic()
-    with Endpoint(f"http://127.0.0.1:{port}") as endpoint:
+    with Endpoint(ports.url(host, port)) as endpoint:
 
         def ready() -> bool:
             try:
@@ -95,20 +129,12 @@ def opened(
         deadline = loaded.pin.engine.ready_deadline_s
         with process.running(
             command, log=log, ready=ready, deadline_s=deadline, announce=announce
-        ) as engine:
-            asker = Asker(endpoint, starter.dialect(loaded))
-            try:
-                yield _launched(asker, starter, loaded, log, began)
-            except RequestError as error:
-                time.sleep(DYING_S)
-                engine.require_alive()  # a dead engine is the better explanation
-                end = "\n".join(f"  {line}" for line in process.end_of_log(log))
-                raise RequestError(f"{error}\nlog: {log}, which ends:\n{end}") from error
+        ) as started:
+            yield Launched(process=started, endpoint=endpoint, began=began)
 
 
-def _launched(
-    asker: Asker, starter: Launcher, loaded: LoadedPin, log: Path, began: float
-) -> Opened:
+def _opened(asker: Asker, loaded: LoadedPin, log: Path, began: float) -> Opened:
+    starter = launcher(loaded.pin.engine.name)
     # The first request with logprobs compiles (1.5 s, 15 s the very first time): it is launching.
     asker.score([(1, 2, 3)], 1, at_once=1)
     found = {path: asker.endpoint.get(path) for path in starter.questions}

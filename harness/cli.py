@@ -120,6 +120,36 @@ def record(
     typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
+@app.command()
+def serve(
+    pin: Annotated[str, typer.Argument(help="MODEL/NAME or a path.")],
+    enforce: Annotated[
+        bool, typer.Option("--enforce", help="Refuse what the model's sampling contract forbids.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The port; else a free one.")
+    ] = None,
+    changes: Changes = None,
+) -> None:
+    """Starts a pin's engine and prints its base URL; Ctrl-C stops it."""
+    from harness import serving
+    from harness.terminal import announcing
+
+    def tell(url: str) -> None:
+        print(url, flush=True)
+
+    with announcing() as announce:
+        serving.serve(
+            pin,
+            changes or (),
+            address=serving.Address(host=host, port=port),
+            enforce=enforce,
+            announce=announce,
+            tell=tell,
+        )
+
+
 @env.command("build")
 def env_build(pin: str) -> None:
     """Builds the environment of a pin's engine; once, then it is reused."""

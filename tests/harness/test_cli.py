@@ -36,6 +36,7 @@ FROZEN = {
     "env list": [],
     "env remove": ["NAME"],
     "record": ["REFERENCE", "--output", "--set", "-o"],
+    "serve": ["PIN", "--enforce", "--host", "--port", "--set"],
 }
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
