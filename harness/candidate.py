@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import ports
+from harness import fitting, ports
 from harness.base.errors import ConfigError, RequestError
 from harness.client import Asker, Endpoint
-from launchers import attached, environments, pins, process, running, shimmed
+from launchers import attached, environments, gpu_lock, pins, process, running, shimmed
 from launchers.model_files import silent
 from launchers.pins import LoadedPin
 from launchers.process import RunningProcess
@@ -73,8 +73,11 @@ def prepared(name: str, changes: Sequence[str], announce: Announce = silent) -> 
         if changes:
             raise ConfigError(f"--set {changes[0]} changes a pin, but {name} is a running server")
         return None
+    unread = pins.read(name, changes)
+    launcher(unread.pin.engine.name)
+    fitting.require_launchable(unread)
     loaded = pins.load(name, changes, announce)
-    launcher(loaded.pin.engine.name)
+    fitting.require_files(loaded)
     pins.verify_model(loaded, announce)
     return loaded
 
@@ -118,7 +121,7 @@ def launched(
         command = replace(command, argv=(*command.argv, "--host", host))
     announce(f"starting {loaded.title}")
     began = time.monotonic()
-    with Endpoint(ports.url(host, port)) as endpoint:
+    with gpu_lock.held(loaded) as held, Endpoint(ports.url(host, port)) as endpoint:
 
         def ready() -> bool:
             try:
@@ -128,7 +131,7 @@ def launched(
 
         deadline = loaded.pin.engine.ready_deadline_s
         with process.running(
-            command, log=log, ready=ready, deadline_s=deadline, announce=announce
+            command, log=log, ready=ready, deadline_s=deadline, announce=announce, held=held
         ) as started:
             yield Launched(process=started, endpoint=endpoint, began=began)
 

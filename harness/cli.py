@@ -121,6 +121,38 @@ def record(
 
 
 @app.command()
+def doctor(
+    pin: Annotated[
+        list[str] | None, typer.Argument(help="Pins (MODEL/NAME or a path); none: the node alone.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="A hardware profile, or the path of one; else the pin's.")
+    ] = None,
+    changes: Changes = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """What would keep a pin from running here: its flags, model files, and this node."""
+    import json
+
+    from harness import doctor as diagnosis
+    from harness import doctor_text
+    from harness.terminal import announcing
+
+    if changes and not pin:
+        raise ConfigError(f"--set {changes[0]} changes a pin, and none is named")
+    with announcing() as announce:
+        if pin:
+            found = diagnosis.of_pins(pin, changes or (), profile, announce)
+        else:
+            found = [diagnosis.of_node(profile)]
+    if as_json:
+        typer.echo(json.dumps(diagnosis.to_table(found), indent=1))
+    else:
+        doctor_text.show(found)
+    raise typer.Exit(diagnosis.exit_code(found))
+
+
+@app.command()
 def serve(
     pin: Annotated[str, typer.Argument(help="MODEL/NAME or a path.")],
     enforce: Annotated[

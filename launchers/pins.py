@@ -6,17 +6,16 @@ Named by `MODEL/NAME` (shipped under `launchers/pins/`) or by a path, so that us
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from harness.base import strict_toml
 from harness.base.errors import ConfigError
+from launchers import derivation
 from launchers.model_files import Announce, hash_files, hash_names, names, require_model, silent
 
 SHIPPED = Path(__file__).parent / "pins"
@@ -92,6 +91,7 @@ class DeploymentTable:
     gpu_memory_gb: float  # over all GPUs of all nodes: weights, and what the engine needs beside
     host_memory_gb: float  # of each node
     disk_gb: float  # the model's folder, on each node
+    cpu_features: tuple[str, ...] = ()  # what its kernels want, in the Linux kernel's spelling
     join: JoinTable | None = None  # how several nodes become one engine; None: one node
 
 
@@ -161,15 +161,25 @@ def load(name: str, changes: Sequence[str] = (), announce: Announce = silent) ->
     Another `model.path` takes the hashes of that folder's files: large ones are read the first
     time, which `announce` tells of.
     """
+    loaded = read(name, changes)
+    if not takes_hashes(changes):
+        return loaded
+    model = replace(loaded.pin.model, files=hash_files(loaded.model_path, announce))
+    return replace(loaded, pin=replace(loaded.pin, model=model))
+
+
+def takes_hashes(changes: Sequence[str]) -> bool:
+    """Whether the pin is derived with a model folder of the user's, whatever is in it."""
+    return derivation.sets(changes, "model.path") and not derivation.sets(changes, "model.files")
+
+
+def read(name: str, changes: Sequence[str] = ()) -> LoadedPin:
+    """As `load`, with no file of a model read: those of another `model.path` are not known yet."""
     path = _locate(name)
     table = strict_toml.load(path)
     for change in changes:
-        _apply(table, change)
+        derivation.apply(table, change)
     where = f"{path} with {', '.join(changes)}" if changes else str(path)
-    own_folder = _sets(changes, "model.path") and not _sets(changes, "model.files")
-    if own_folder and "path" in strict_toml.convert(Mapping[str, Any], table["model"], where):
-        folder = _model_folder(str(table["model"]["path"]), path)
-        table["model"]["files"] = hash_files(folder, announce)
     pin = strict_toml.convert(Pin, table, where)
     _check(pin, where)
     return LoadedPin(
@@ -246,36 +256,6 @@ def _model_folder(path: str, pin: Path) -> Path:
     return (pin.parent / Path(path).expanduser()).absolute()
 
 
-def _apply(table: dict[str, Any], change: str) -> None:
-    key, equals, text = change.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {change}: must be KEY=VALUE, as in --set args.dtype=bfloat16")
-    parts = key.split(".")
-    place: dict[str, Any] = table
-    for part in parts[:-1]:
-        inner = place.setdefault(part, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"--set {change}: {part!r} is a value, not a table")
-        place = cast("dict[str, Any]", inner)
-    place[parts[-1]] = _value(text)
-
-
-def _value(text: str) -> object:
-    """A TOML value, or JSON (`{"rope_theta": 2e4}`), or else the text as it stands."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        pass
-    try:
-        return copy.copy(json.loads(text))
-    except json.JSONDecodeError:
-        return text
-
-
-def _sets(changes: Sequence[str], prefix: str) -> bool:
-    return any(change.split("=")[0].startswith(prefix) for change in changes)
-
-
 def _check(pin: Pin, where: str) -> None:
     if pin.schema != 1:
         raise ConfigError(f"{where}: schema is {pin.schema}; this enginediff reads 1")
@@ -289,3 +269,18 @@ def _check(pin: Pin, where: str) -> None:
         )
     if pin.engine.ready_deadline_s <= 0:
         raise ConfigError(f"{where}: engine.ready_deadline_s must be above 0")
+    if pin.provenance.state == "verified" and not pin.model.files:
+        raise ConfigError(f"{where}: model.files is empty; a verified pin fixes its model's files")
+    if pin.deployment is not None:
+        _check_deployment(pin.deployment, where)
+
+
+def _check_deployment(table: DeploymentTable, where: str) -> None:
+    for name in ("nodes", "gpus_per_node", "gpu_memory_gb", "disk_gb"):
+        if not getattr(table, name) > 0:
+            raise ConfigError(f"{where}: deployment.{name} must be above 0")
+    if (table.nodes > 1) != (table.join is not None):
+        raise ConfigError(
+            f"{where}: deployment.join says how several nodes become one engine; it must be there "
+            f"for more than one node and only then, and deployment.nodes is {table.nodes}"
+        )

@@ -32,6 +32,7 @@ FROZEN = {
         "--set",
     ],
     "demo": [],
+    "doctor": ["PIN...", "--json", "--profile", "--set"],
     "env build": ["PIN"],
     "env list": [],
     "env remove": ["NAME"],
