@@ -80,7 +80,7 @@ def shortened(parser, argv):
         if not flag.startswith("--") or flag in known or "." in flag:
             continue
         full = [name for name in known if name.startswith(flag)]
-        if full:
+        if len(full) == 1:
             yield warning(f"{flag} is short for {full[0]}: write it in full")
 
 

@@ -128,6 +128,24 @@ def test_a_bad_candidate_or_option_is_refused(
     assert not home.exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no/such"], ["no/such", PIN]),
+        (["absent.toml"], ["absent.toml", "no such file"]),
+        ([PIN, "--set", "args.dtpe"], ["--set args.dtpe", "KEY=VALUE"]),
+        (["--set", "args.dtype=x"], ["--set args.dtype=x", "none is named"]),
+        (["--profile", "h20"], ["no hardware profile 'h20'", "h20-8x96gb"]),
+        ([PIN, "--profile", "absent.toml"], ["absent.toml", "cannot be read"]),
+    ],
+)
+def test_a_bad_pin_or_profile_is_refused_by_the_doctor(
+    run: Run, home: Path, arguments: list[str], words: list[str]
+) -> None:
+    refused(run("doctor", *arguments), *words)
+    assert not home.exists()
+
+
 def test_a_trace_that_is_missing_or_cut_short_is_refused(
     run: Run, trace: str, home: Path, tmp_path: Path
 ) -> None:

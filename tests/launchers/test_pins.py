@@ -44,11 +44,13 @@ def own(folder: Path, old: str = "", new: str = "") -> str:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_pin_loads_with_its_engine_environment_and_model(name: str) -> None:
+    """The models of pins for GPU nodes are not shipped: see test_gpu_pins.py."""
     loaded = load(name)
     assert (loaded.name, loaded.title, loaded.changes) == (name, name, ())
     assert loaded.pin.engine.environment in environments.known()
     launcher(loaded.pin.engine.name)
-    pins.verify_model(loaded)
+    if loaded.pin.deployment is None:
+        pins.verify_model(loaded)
 
 
 def test_there_are_shipped_pins_and_no_two_have_one_hash() -> None:
@@ -149,6 +151,7 @@ def test_changes_are_made_in_their_order() -> None:
         ("engine.ready_deadline_s=0", "must be above 0"),
         ("args=3", "args is 3; it must be a table"),
         ("model=3", "it must be a table"),
+        ("model.files={}", "model.files is empty; a verified pin fixes its model's files"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused_with_its_cause(change: str, message: str) -> None:
