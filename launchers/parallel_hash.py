@@ -47,12 +47,11 @@ class Progress:
 
     def line(self) -> str:
         """For a reader."""
-        seconds = max(time.monotonic() - self.began, 1e-9)
-        speed = self.done_bytes / seconds
-        left_s = (self.total_bytes - self.done_bytes) / speed if speed else float("inf")
+        speed = self.done_bytes / max(time.monotonic() - self.began, 1e-9)
+        left = f", {(self.total_bytes - self.done_bytes) / speed:.0f} s left" if speed else ""
         return (
             f"{self.done_bytes / 1e9:.1f} of {self.total_bytes / 1e9:.1f} GB hashed, "
-            f"{speed / 1e6:.0f} MB/s, {left_s:.0f} s left"
+            f"{speed / 1e6:.0f} MB/s{left}"
         )
 
 
