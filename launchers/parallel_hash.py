@@ -58,7 +58,7 @@ class Progress:
 def hash_all(
     files: Sequence[Path], cache: HashCache, *, title: str, announce: Announce
 ) -> dict[Path, str]:
-    """sha256 of each file; each one is in the cache as soon as it is known.
+    """sha256 of each file; a large one is in the cache as soon as it is known.
 
     Raises ConfigError where a file changes while it is read.
     """
@@ -102,7 +102,7 @@ def _hash_one(path: Path, cache: HashCache, progress: Progress) -> str:
             f"{path} changed while it was read; is it still being downloaded? "
             "Start again when it is whole"
         )
-    if before.settled(began_ns):
+    if before.memorable(began_ns):
         cache.put(before, sha256)
     return sha256
 
