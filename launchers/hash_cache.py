@@ -3,7 +3,8 @@
 One append-only file for all models, a JSON line for each hash, written as soon as it is known: an
 interrupted run goes on where it stopped. A hash belongs to one state of one file: real path, size,
 inode, time of modification and of change. Whatever in the file is not a whole, well-formed line is
-dropped, never believed, and the file is written anew.
+dropped, never believed, and the file is written anew. Small files are not remembered: reading them
+is as quick, and surer.
 
 Trade-offs accepted: a `chmod` changes a file's time of change and costs a second reading, for
 without it an edit that sets the time of modification back would pass unseen; and what one process
@@ -26,6 +27,7 @@ HEADER = '{"schema":1}'
 SHA256_DIGITS = 64
 # Within the clock's and the file system's resolution an edit may leave every time as it was.
 SETTLED_NS = 2_000_000_000
+SMALL_BYTES = 16 * 2**20  # 10 ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +40,12 @@ class FileState:
     mtime_ns: int
     ctime_ns: int
 
-    def settled(self, now_ns: int) -> bool:
-        """Whether a change after `now_ns` is bound to give another state.
+    def memorable(self, now_ns: int) -> bool:
+        """Whether it is large, and a change after `now_ns` is bound to give another state.
 
-        By the time of change alone, which follows the clock; that of modification may be anything.
+        The time of change tells that, which follows the clock; that of modification may be set.
         """
-        return self.ctime_ns < now_ns - SETTLED_NS
+        return self.size_bytes >= SMALL_BYTES and self.ctime_ns < now_ns - SETTLED_NS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +72,8 @@ class HashCache:
         self._file = file
         self._writing = threading.Lock()
         self._known: dict[str, _Line] = {}
-        lines = file.read_text("utf-8", errors="replace").split("\n") if file.is_file() else [""]
-        whole = lines[0] == HEADER and lines[-1] == ""  # a torn last line lacks its end
-        read = [_parsed(line) for line in lines[1:-1]] if lines[0] == HEADER else []
-        for line in read:
-            if line is not None:
-                self._known[line.state.path] = line
-        if not whole or None in read or len(read) > 2 * len(self._known):
-            self._rewrite()
+        if file.is_file():
+            self._read(file.read_text("utf-8", errors="replace").split("\n"))
 
     def get(self, state: FileState) -> str | None:
         """The hash of exactly this state of the file; None: it must be read."""
@@ -87,9 +83,20 @@ class HashCache:
     def put(self, state: FileState, sha256: str) -> None:
         """Remembers the hash of a state, on the disk too before it returns."""
         line = _Line(state=state, sha256=sha256)
-        with self._writing, self._file.open("a", encoding="utf-8") as file:
-            file.write(_written(line) + "\n")  # one write: lines of two processes do not mix
+        with self._writing:
             self._known[state.path] = line
+            if not self._file.exists():
+                self._rewrite()
+                return
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(_written(line) + "\n")  # one write: lines of two processes do not mix
+
+    def _read(self, lines: list[str]) -> None:
+        whole = lines[0] == HEADER and lines[-1] == ""  # a torn last line lacks its end
+        read = [_parsed(line) for line in lines[1:-1]] if lines[0] == HEADER else []
+        self._known = {line.state.path: line for line in read if line is not None}
+        if not whole or None in read or len(read) > 2 * len(self._known):
+            self._rewrite()
 
     def _rewrite(self) -> None:
         lines = [HEADER, *(_written(line) for line in self._known.values())]
@@ -97,7 +104,7 @@ class HashCache:
 
 
 def opened() -> HashCache:
-    """The cache of this user; a new or damaged one is made anew."""
+    """The cache of this user; a damaged one is written anew, and none before there is a hash."""
     return HashCache(home() / "model-hashes.jsonl")
 
 

@@ -47,19 +47,18 @@ class Progress:
 
     def line(self) -> str:
         """For a reader."""
-        seconds = max(time.monotonic() - self.began, 1e-9)
-        speed = self.done_bytes / seconds
-        left_s = (self.total_bytes - self.done_bytes) / speed if speed else float("inf")
+        speed = self.done_bytes / max(time.monotonic() - self.began, 1e-9)
+        left = f", {(self.total_bytes - self.done_bytes) / speed:.0f} s left" if speed else ""
         return (
             f"{self.done_bytes / 1e9:.1f} of {self.total_bytes / 1e9:.1f} GB hashed, "
-            f"{speed / 1e6:.0f} MB/s, {left_s:.0f} s left"
+            f"{speed / 1e6:.0f} MB/s{left}"
         )
 
 
 def hash_all(
     files: Sequence[Path], cache: HashCache, *, title: str, announce: Announce
 ) -> dict[Path, str]:
-    """sha256 of each file; each one is in the cache as soon as it is known.
+    """sha256 of each file; a large one is in the cache as soon as it is known.
 
     Raises ConfigError where a file changes while it is read.
     """
@@ -103,7 +102,7 @@ def _hash_one(path: Path, cache: HashCache, progress: Progress) -> str:
             f"{path} changed while it was read; is it still being downloaded? "
             "Start again when it is whole"
         )
-    if before.settled(began_ns):
+    if before.memorable(began_ns):
         cache.put(before, sha256)
     return sha256
 
