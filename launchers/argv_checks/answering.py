@@ -65,9 +65,9 @@ def options(parser):
     return [option for action in parser._actions for option in action.option_strings]
 
 
-def nearest(given, names):
+def nearest(given, names, cutoff=0.6):
     """`; did you mean 'x'?`, or nothing where no name is near."""
-    found = difflib.get_close_matches(given, names, n=1)
+    found = difflib.get_close_matches(given, names, n=1, cutoff=cutoff)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
@@ -94,10 +94,14 @@ def unknown_name(flag, given, names):
 
 def unread(env, prefixes, declared, packages):
     """Errors for variables with the engine's prefix that nothing in it reads."""
+
+    def near(name):
+        return nearest(name, declared, cutoff=0.85)  # they all begin alike
+
     asked = {name for name in env if name.startswith(prefixes)} - set(declared)
     missing = asked and asked - mentioned(asked, packages)
     return [
-        error(f"{name}: nothing in this engine reads such a variable{nearest(name, declared)}")
+        error(f"{name}: nothing in this engine reads such a variable{near(name)}")
         for name in sorted(missing)
     ]
 
