@@ -113,8 +113,19 @@ def mentioned(names, packages):
         for path in Path(package).rglob("*"):
             if path.suffix in (".py", ".so") and path.is_file():
                 content = path.read_bytes()
-                found |= {name for name in names if name.encode() in content}
+                found |= {name for name in names if stands_in(name.encode(), content)}
     return found
+
+
+def stands_in(name, content):
+    """Whether `content` has the name as a word of its own, and not as part of a longer one."""
+    at = content.find(name)
+    while at >= 0:
+        around = content[max(at - 1, 0) : at] + content[at + len(name) : at + len(name) + 1]
+        if not re.search(rb"\w", around):
+            return True
+        at = content.find(name, at + 1)
+    return False
 
 
 def layout(command, *, ranks, nodes, inside):

@@ -124,6 +124,7 @@ def test_a_variable_that_nothing_reads_is_an_error_and_one_that_a_file_reads_is_
     (toy / "deep").mkdir()
     (toy / "deep" / "read.py").write_text("TOY_UNDECLARED")
     assert found('env.TOY_UNDECLARED="1"') == []
+    assert len(found('env.TOY_UNDECLARE="1"')) == 1
 
 
 def test_another_version_than_the_parsers_is_an_error(toy: Path) -> None:
