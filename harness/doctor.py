@@ -22,7 +22,7 @@ from hw_profiles import probe
 from hw_profiles.audit import audit
 from hw_profiles.finding import Finding
 from hw_profiles.reading import Driver, Gpu, Node, Unknown
-from launchers import argv, environments, pins
+from launchers import argv, contracts, environments, pins
 from launchers.argv import Problem
 from launchers.pins import LoadedPin
 from launchers.registry import launcher
@@ -134,9 +134,18 @@ def _recipe(loaded: LoadedPin) -> Iterator[Line]:
         severity=severities[provenance.state],
         what=f"{provenance.state}: {provenance.note}",
     )
+    if loaded.pin.serving.contract is not None:
+        yield from _contract(loaded.pin.serving.contract)
     if table is not None and table.join is not None:
         how = f"needs {table.nodes} nodes, which this version does not launch: {table.join.how}"
         yield Line(area="recipe", severity="warning", what=how)
+
+
+def _contract(name: str) -> Iterator[Line]:
+    try:
+        contracts.load(name)
+    except ConfigError as error:
+        yield Line(area="recipe", severity="wrong", what=f"serving.contract: {error}")
 
 
 def _flags(loaded: LoadedPin, problems: list[Problem] | None) -> Iterator[Line]:
@@ -195,7 +204,7 @@ def _differences(profile: str, findings: Sequence[Finding]) -> Iterator[Line]:
     for finding in findings:
         yield Line(area="node", severity=finding.severity, what=fitting.described(finding))
     if all(finding.severity != "blocking" for finding in findings):
-        yield Line(area="node", severity="good", what=f"this node is a {profile}")
+        yield Line(area="node", severity="good", what=f"as the profile {profile} demands")
 
 
 def _described(node: Node) -> Iterator[str]:

@@ -105,4 +105,4 @@ def test_a_shipped_tiny_pin_is_good_on_this_machine() -> None:
     result = doctor("tiny-moe/vllm-cpu")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "6 files" in result.stdout
-    assert "this node is a cpu" in result.stdout
+    assert "as the profile cpu demands" in result.stdout

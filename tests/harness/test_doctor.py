@@ -129,7 +129,7 @@ def test_a_pin_for_another_node_is_blocked_by_this_one_with_what_it_wants() -> N
 def test_on_the_right_node_only_the_weights_are_missing(h20: None) -> None:
     del h20
     found = of(LARGE)
-    assert lines(found, "node") == [("good", "this node is a h20-8x141gb")]
+    assert lines(found, "node") == [("good", "as the profile h20-8x141gb demands")]
     assert [line.area for line in found.lines if line.severity == "blocking"] == ["model"]
 
 
@@ -179,6 +179,12 @@ def test_a_model_folder_that_is_not_as_pinned_is_wrong(tmp_path: Path) -> None:
     assert "config.json has sha256" in what
 
 
+def test_a_contract_that_is_not_there_is_wrong() -> None:
+    (_, (severity, what)) = lines(of(TINY, "serving.contract=kimi-k9"), "recipe")
+    assert severity == "wrong"
+    assert "there is no contract 'kimi-k9'" in what
+
+
 def test_a_revision_that_moves_is_a_warning() -> None:
     assert lines(of(TINY, "model.revision=main"), "model")[0] == (
         "warning",
@@ -190,8 +196,8 @@ def test_the_node_alone_is_what_it_is_or_is_not_what_it_is_to_be(h20: None) -> N
     del h20
     alone = doctor.of_node(None)
     said = [what for _, what in lines(alone, "node")]
-    assert "GPU 7: NVIDIA H20-3e, 143771 MiB" in said or any("GPU 7: " in what for what in said)
-    assert {"this node is a cpu", "this node is a h20-8x141gb"} <= set(said)
+    assert any(what.startswith("GPU 7: NVIDIA H20-3e, ") for what in said)
+    assert {f"as the profile {name} demands" for name in ("cpu", "h20-8x141gb")} <= set(said)
     assert doctor.exit_code([alone]) == 0
     assert doctor.exit_code([doctor.of_node("h20-8x141gb")]) == 0
     assert doctor.exit_code([doctor.of_node("b200-8x180gb")]) == 4
