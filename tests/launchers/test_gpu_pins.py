@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from harness.base.errors import ConfigError
 from hw_profiles import node as profiles
 from hw_profiles.audit import Needs, audit
-from launchers import argv, contracts, environments, pins
+from launchers import argv, contracts, environments, pins, shimmed
 from launchers.pins import DeploymentTable, LoadedPin, load
 from tests.hw_profiles import readings
 
@@ -137,3 +139,18 @@ def test_only_the_model_that_fits_on_no_node_is_joined_and_each_node_has_its_own
 def test_a_deployment_that_makes_no_sense_is_refused(change: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(JOINED, [change])
+
+
+def test_ktransformers_on_gpus_gets_the_two_questions_and_no_shim_for_a_cpu() -> None:
+    names = [name for name in NAMES if "/ktransformers-" in name]
+    assert {load(name).pin.engine.shims for name in names} == {("ktransformers_gpu",)}
+    asked = "import sys; print([type(f).__name__ for f in sys.meta_path[:2]], *sys.path)"
+    run = subprocess.run(
+        [sys.executable, "-c", asked],
+        env=shimmed.variables(["ktransformers_gpu"]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.startswith("['After',"), run.stdout + run.stderr
+    assert str(shimmed.SHIMS / "sglang") not in run.stdout.split()
