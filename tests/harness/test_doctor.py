@@ -14,6 +14,7 @@ from harness import candidate, doctor, doctor_text, fitting
 from harness.base.errors import ConfigError, LaunchError
 from harness.doctor import Diagnosis, Line, Severity
 from hw_profiles import probe
+from hw_profiles.reading import Node
 from launchers import argv, gpu_lock, pins
 from launchers.argv import Problem
 from launchers.pins import LoadedPin
@@ -51,7 +52,11 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Problem]:
 @pytest.fixture
 def h20(monkeypatch: pytest.MonkeyPatch) -> None:
     """This node is eight H20 of 141 GB."""
-    monkeypatch.setattr(probe, "probe", lambda _folder: readings.like("h20-8x141gb"))
+
+    def probed(_folder: Path | None) -> Node:
+        return readings.like("h20-8x141gb")
+
+    monkeypatch.setattr(probe, "probe", probed)
 
 
 def of(name: str, *changes: str, profile: str | None = None) -> Diagnosis:
