@@ -11,7 +11,7 @@ from launchers.attached import recognise
 from launchers.dialect import Dialect
 from launchers.reference import ReferenceDialect
 from launchers.registry import LAUNCHERS, launcher
-from launchers.sglang import SglangDialect
+from launchers.sglang_dialect import SglangDialect
 from launchers.vllm import VllmDialect
 
 URL = "http://host:8000"
