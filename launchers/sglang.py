@@ -60,7 +60,7 @@ class SglangLauncher:
         return SglangDialect(model=loaded.pin.model.name)
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
-        return reported(orjson.loads(answers.get("/server_info", b"{}")), log)
+        return reported(orjson.loads(answers["/server_info"]), log)
 
 
 def reported(info: Mapping[str, Any], log: str) -> Reported:

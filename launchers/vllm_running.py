@@ -42,9 +42,8 @@ def reported(answers: Mapping[str, bytes], log: str) -> Reported:
     quantization = (told["quantization"] or NONE) if "quantization" in told else None
     if cache == "auto":
         cache = dtype if quantization == NONE else None
-    version = orjson.loads(answers.get("/version", b"{}")).get("version")
     return Reported(
-        version=version,
+        version=orjson.loads(answers["/version"])["version"],
         dtype=_text(dtype),
         kv_cache_dtype=_text(cache),
         quantization=_text(quantization),
