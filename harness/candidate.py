@@ -12,7 +12,7 @@ from typing import Any
 from harness.base.errors import ConfigError, RequestError
 from harness.client import Asker, Endpoint
 from launchers import attached, environments, pins, process, running, shimmed
-from launchers.dialect import Launcher
+from launchers.dialect import Launcher, Request
 from launchers.pins import LoadedPin
 from launchers.registry import launcher
 from launchers.running import Comparison
@@ -107,8 +107,8 @@ def _launched(
 ) -> Opened:
     # The first request with logprobs compiles (1.5 s, 15 s the very first time): it is launching.
     asker.score([(1, 2, 3)], 1, at_once=1)
-    found = {path: asker.endpoint.get(path) for path in starter.questions}
-    answers = {path: answer for path, answer in found.items() if answer is not None}
+    asked = {path: Request(path=path, body=None) for path in starter.questions}
+    answers = {path: asker.endpoint.send(request) for path, request in asked.items()}
     reported = starter.reported(answers, log.read_text("utf-8", "replace"))
     return Opened(
         asker=asker,

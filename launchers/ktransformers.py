@@ -19,7 +19,8 @@ from harness.base.errors import ConfigError
 from launchers.pins import LoadedPin
 from launchers.process import Command
 from launchers.running import Reported
-from launchers.sglang import SglangDialect, SglangLauncher
+from launchers.sglang import SglangLauncher
+from launchers.sglang_dialect import SglangDialect
 
 VERSION, RENDER = "/enginediff/version", "/enginediff/render"  # launchers/shims/ktransformers
 KV_CACHE = re.compile(r"Using KV cache dtype: torch\.(\w+)")
@@ -46,12 +47,14 @@ class KtransformersLauncher:
         )
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
+        """The fork's log does not say what its checkpoint is, as SGLang's does."""
         found = KV_CACHE.search(log)
         version = answers.get(VERSION)
         return replace(
             SglangLauncher().reported(answers, log),
             version=None if version is None else orjson.loads(version)["version"],
             kv_cache_dtype=None if found is None else found[1],
+            quantization=orjson.loads(answers["/server_info"])["quantization"],
         )
 
 

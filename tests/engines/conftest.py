@@ -87,6 +87,13 @@ def record(opened: Opened, path: Path, step: int, numerics: str = "fp32") -> Pat
 
 
 @pytest.fixture(scope="session")
+def sglang(open_pin: Callable[[str], Any]) -> Generator[Opened]:
+    """A healthy SGLang serving tiny-moe."""
+    with open_pin("tiny-moe/sglang-cpu") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
 def vllm(open_pin: Callable[[str], Any]) -> Generator[Opened]:
     """A healthy vLLM serving tiny-moe."""
     with open_pin("tiny-moe/vllm-cpu") as opened:
