@@ -27,16 +27,63 @@ HARMLESS = frozenset(
         "attention_dropout",
         "output_router_logits",
         "router_aux_loss_coef",
+        # What Transformers writes into a nested text_config: how to generate, what to return.
+        "_name_or_path",
+        "bad_words_ids",
+        "begin_suppress_tokens",
+        "decoder_start_token_id",
+        "diversity_penalty",
+        "do_sample",
+        "early_stopping",
+        "encoder_no_repeat_ngram_size",
+        "exponential_decay_length_penalty",
+        "finetuning_task",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "id2label",
+        "label2id",
+        "length_penalty",
+        "max_length",
+        "min_length",
+        "no_repeat_ngram_size",
+        "num_beam_groups",
+        "num_beams",
+        "num_return_sequences",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
+        "prefix",
+        "problem_type",
+        "remove_invalid_values",
+        "repetition_penalty",
+        "return_dict",
+        "return_dict_in_generate",
+        "sep_token_id",
+        "suppress_tokens",
+        "task_specific_params",
+        "temperature",
+        "tf_legacy_loss",
+        "tokenizer_class",
+        "top_k",
+        "top_p",
+        "torchscript",
+        "typical_p",
+        "use_bfloat16",
     ]
 )
 # Keys that would change the outputs: absent, or exactly one of these values.
 IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "hidden_act": ("silu",),
     "attention_bias": (False,),
-    "rope_scaling": (None,),
+    "add_cross_attention": (False,),
+    "chunk_size_feed_forward": (0,),
+    "cross_attention_hidden_size": (None,),
+    "is_decoder": (False,),
+    "is_encoder_decoder": (False,),
+    "pruned_heads": ({},),
+    "tie_encoder_decoder": (False,),
     "use_sliding_window": (False,),
 }
-ROPE_KEYS = frozenset(("rope_theta", "rope_type"))
 
 
 def require_known(
@@ -60,20 +107,6 @@ def need(config: dict, key: str) -> object:
     if key not in config:
         raise UnsupportedModelError(f"config.json: {key} is missing")
     return config[key]
-
-
-def rope_theta(config: dict) -> float:
-    """The base of plain RoPE, spelled in either of two ways, or in both alike."""
-    parameters = config.get("rope_parameters") or {"rope_type": "default"}
-    if parameters.get("rope_type") != "default" or not parameters.keys() <= ROPE_KEYS:
-        raise UnsupportedModelError(
-            f"config.json: rope_parameters = {parameters!r}; the direct implementation has only"
-            " rope_type 'default'"
-        )
-    thetas = {keys["rope_theta"] for keys in (config, parameters) if "rope_theta" in keys}
-    if len(thetas) != 1:
-        raise UnsupportedModelError(f"config.json: rope_theta = {sorted(thetas)}; expected one")
-    return float(thetas.pop())
 
 
 class Checkpoint:

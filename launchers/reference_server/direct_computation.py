@@ -16,6 +16,7 @@ from torch import Tensor
 ARCHITECTURES = {
     "qwen3_moe": (direct_qwen3_moe.require_supported, direct_qwen3_moe.Qwen3MoeLayers),
     "deepseek_v3": (direct_deepseek_v3.require_supported, direct_deepseek_v3.DeepseekV3Layers),
+    "kimi_k2": (direct_deepseek_v3.require_supported, direct_deepseek_v3.DeepseekV3Layers),
 }
 
 

@@ -7,7 +7,7 @@ and values are expanded from it at every step. RoPE rotates neighbouring pairs (
 import torch
 from checkpoint_config import UnsupportedModelError
 from direct_attention import Attention
-from direct_checkpoint import Checkpoint, need, require_known, rope_theta
+from direct_checkpoint import Checkpoint, need, require_known
 from direct_layers import (
     DirectMemory,
     linear,
@@ -19,6 +19,7 @@ from direct_layers import (
     swiglu_shapes,
     wide_dtype,
 )
+from direct_rope import read_rope
 from torch import Tensor
 
 USED = frozenset(
@@ -32,6 +33,7 @@ USED = frozenset(
         "tie_word_embeddings",
         "rope_theta",
         "rope_parameters",
+        "rope_scaling",
         "q_lora_rank",
         "kv_lora_rank",
         "qk_nope_head_dim",
@@ -51,9 +53,9 @@ USED = frozenset(
         "moe_intermediate_size",
     ]
 )
-# Losses and the multi-token prediction head, which is not part of the next token's distribution
-# (its weights, if the checkpoint has them, are refused as unused).
+# Losses and the number of multi-token prediction layers (checkpoint_config names their tensors).
 UNREAD = frozenset(("num_nextn_predict_layers", "aux_loss_alpha", "seq_aux", "ep_size"))
+ROPE_KINDS = ("default", "yarn")
 IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "topk_method": ("noaux_tc",),
     "scoring_func": ("sigmoid",),
@@ -66,7 +68,7 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
 def require_supported(config: dict) -> None:
     """Raise UnsupportedModelError for a config that this module would compute otherwise."""
     require_known(config, used=USED | UNREAD, implemented=IMPLEMENTED)
-    rope_theta(config)
+    read_rope(config, kinds=ROPE_KINDS)
     nope, rotary = need(config, "qk_nope_head_dim"), need(config, "qk_rope_head_dim")
     derived = {
         "num_key_value_heads": need(config, "num_attention_heads"),
@@ -91,7 +93,9 @@ class DeepseekV3Layers:
         self._rotary = need(config, "qk_rope_head_dim")
         self._latent = need(config, "kv_lora_rank")
         self._epsilon = need(config, "rms_norm_eps")
-        self._theta = rope_theta(config)
+        rope = read_rope(config, kinds=ROPE_KINDS)
+        self._frequencies = rope.frequencies(self._rotary)
+        self._scale = (self._nope + self._rotary) ** -0.5 * rope.attention_factor()
         self._layers = [
             checkpoint.take_layer(index, self._shapes(index))
             for index in range(need(config, "num_hidden_layers"))
@@ -130,7 +134,7 @@ class DeepseekV3Layers:
     ) -> Tensor:
         """Multi-head latent attention, equations 1 to 11."""
         weights = self._layers[index]
-        angles = rope_angles(positions, self._rotary, self._theta)
+        angles = rope_angles(positions, self._frequencies)
         query, query_rotary = self._queries(normed, weights).split((self._nope, self._rotary), -1)
         query = torch.cat((query, rotate_neighbours(query_rotary, angles)), dim=-1)
 
@@ -145,8 +149,7 @@ class DeepseekV3Layers:
         expanded = expanded.unflatten(-1, (self._heads, -1))  # (B, S, H, nope + v)
         key, value = expanded[..., : self._nope], expanded[..., self._nope :]
         key = torch.cat((key, shared.expand(-1, -1, self._heads, -1)), dim=-1)
-        scale = (self._nope + self._rotary) ** -0.5
-        mixed = self._attention(query, key, value, visible, scale)  # (B, C, H, v)
+        mixed = self._attention(query, key, value, visible, self._scale)  # (B, C, H, v)
         return linear(mixed.flatten(-2), weights["self_attn.o_proj"])
 
     def _queries(self, normed: Tensor, weights: dict[str, Tensor]) -> Tensor:

@@ -26,10 +26,9 @@ def rms_norm(inputs: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     return (wide * scale * weight.to(wide.dtype)).to(inputs.dtype)
 
 
-def rope_angles(positions: Tensor, dimensions: int, theta: float) -> Tensor:
-    """(B, C) -> (B, C, dimensions / 2) float64: m theta^(-2i/d) (arXiv 2104.09864, eq. 15)."""
-    exponents = torch.arange(0, dimensions, 2, dtype=torch.float64) / dimensions
-    return positions[..., None].double() * theta**-exponents
+def rope_angles(positions: Tensor, frequencies: Tensor) -> Tensor:
+    """(B, C) and (D / 2,) -> (B, C, D / 2) float64, in radians (arXiv 2104.09864, eq. 15)."""
+    return positions[..., None].double() * frequencies
 
 
 def rotate_halves(inputs: Tensor, angles: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ The KV cache holds the rotated keys and the values of the H_kv key-value heads.
 
 import torch
 from direct_attention import Attention
-from direct_checkpoint import Checkpoint, need, require_known, rope_theta
+from direct_checkpoint import Checkpoint, need, require_known
 from direct_layers import (
     DirectMemory,
     linear,
@@ -17,6 +17,7 @@ from direct_layers import (
     swiglu_shapes,
     wide_dtype,
 )
+from direct_rope import read_rope
 from torch import Tensor
 
 USED = frozenset(
@@ -31,6 +32,7 @@ USED = frozenset(
         "tie_word_embeddings",
         "rope_theta",
         "rope_parameters",
+        "rope_scaling",
         "decoder_sparse_step",
         "mlp_only_layers",
         "num_experts",
@@ -43,12 +45,13 @@ USED = frozenset(
 )
 # These two are read only when use_sliding_window is true, which is refused.
 UNREAD = frozenset(("sliding_window", "max_window_layers"))
+ROPE_KINDS = ("default",)
 
 
 def require_supported(config: dict) -> None:
     """Raise UnsupportedModelError for a config that this module would compute otherwise."""
     require_known(config, used=USED | UNREAD, implemented={})
-    rope_theta(config)
+    read_rope(config, kinds=ROPE_KINDS)
 
 
 class Qwen3MoeLayers:
@@ -61,7 +64,7 @@ class Qwen3MoeLayers:
         self._key_heads = need(config, "num_key_value_heads")
         self._head_size = config.get("head_dim") or self._hidden // self._heads
         self._epsilon = need(config, "rms_norm_eps")
-        self._theta = rope_theta(config)
+        self._frequencies = read_rope(config, kinds=ROPE_KINDS).frequencies(self._head_size)
         experts_key = "num_experts" if "num_experts" in config else "num_local_experts"
         self._experts = need(config, experts_key)
         self._chosen = need(config, "num_experts_per_tok")
@@ -91,7 +94,7 @@ class Qwen3MoeLayers:
         self, index: int, normed: Tensor, positions: Tensor, visible: Tensor, memory: DirectMemory
     ) -> Tensor:
         weights = self._layers[index]
-        angles = rope_angles(positions, self._head_size, self._theta)
+        angles = rope_angles(positions, self._frequencies)
         query = self._projected(normed, weights, "q", self._heads)  # (B, C, H, d)
         key = self._projected(normed, weights, "k", self._key_heads)  # (B, C, H_kv, d)
         value = linear(normed, weights["self_attn.v_proj"]).unflatten(-1, (self._key_heads, -1))
