@@ -7,6 +7,7 @@ that is implemented. Every tensor must be taken, with the shape that the config 
 import torch
 from checkpoint_config import UnsupportedModelError
 from checkpoint_weights import CheckpointWeights
+from direct_weights import KeptWeights, LayerWeights
 from torch import Tensor
 
 # Training, bookkeeping and token ids that only a generation loop reads.
@@ -109,6 +110,11 @@ def need(config: dict, key: str) -> object:
     return config[key]
 
 
+def layer_name(index: int, name: str) -> str:
+    """The name in the checkpoint of a weight of a decoder layer."""
+    return f"model.layers.{index}.{name}.weight"
+
+
 class Checkpoint:
     """The weights of a model folder, each to be taken once."""
 
@@ -122,12 +128,11 @@ class Checkpoint:
         self.claim(name, shape)
         return self._weights.read(name).to(dtype or self._dtype)
 
-    def take_layer(self, index: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-        """All the tensors of one decoder layer, by the names within it, without '.weight'."""
-        return {
-            name: self.take(f"model.layers.{index}.{name}.weight", shape)
-            for name, shape in shapes.items()
-        }
+    def take_layer(self, index: int, shapes: dict[str, tuple[int, ...]]) -> LayerWeights:
+        """All the tensors of one decoder layer."""
+        return KeptWeights(
+            {name: self.take(layer_name(index, name), shape) for name, shape in shapes.items()}
+        )
 
     def claim(self, name: str, shape: tuple[int, ...]) -> None:
         """Raise UnsupportedModelError if there is no such tensor of this shape."""

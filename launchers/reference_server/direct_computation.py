@@ -64,7 +64,8 @@ class DirectComputation:
         hidden = self._embedding[piece.tokens]  # (B, C, D)
         visible = visible_slots(piece.valid, piece.tokens.shape[1])  # (B, C, S)
         for index in range(self._layer_count):
-            hidden = self._layers.layer(index, hidden, piece.positions, visible, memory)
+            hidden = self._layers.attend(index, hidden, piece.positions, visible, memory)
+            (hidden,) = self._layers.feed(index, [hidden])
         return rms_norm(hidden, self._norm, self._epsilon)
 
     def logits(self, hidden: Tensor) -> Tensor:

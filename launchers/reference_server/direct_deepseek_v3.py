@@ -20,6 +20,7 @@ from direct_layers import (
     wide_dtype,
 )
 from direct_rope import read_rope
+from direct_weights import LayerWeights
 from torch import Tensor
 
 USED = frozenset(
@@ -83,7 +84,7 @@ def require_supported(config: dict) -> None:
 
 
 class DeepseekV3Layers:
-    """The decoder layers. `layer` maps hidden states (B, C, D) to (B, C, D)."""
+    """The decoder layers: each is `attend`, then `feed`."""
 
     def __init__(self, config: dict, checkpoint: Checkpoint, attention: Attention) -> None:
         self._config = config
@@ -111,23 +112,37 @@ class DeepseekV3Layers:
             if "mlp.gate" in layer
         }
 
-    def layer(
+    def attend(
         self, index: int, hidden: Tensor, positions: Tensor, visible: Tensor, memory: DirectMemory
     ) -> Tensor:
+        """Add the attention to hidden states (B, C, D)."""
+        normed = rms_norm(hidden, self._layers[index]["input_layernorm"], self._epsilon)
+        return hidden + self._attend(index, normed, positions, visible, memory)
+
+    def feed(self, index: int, blocks: list[Tensor]) -> list[Tensor]:
+        """Add the feed-forward part to each block of hidden states, (..., D) each."""
         weights = self._layers[index]
-        normed = rms_norm(hidden, weights["input_layernorm"], self._epsilon)
-        hidden = hidden + self._attend(index, normed, positions, visible, memory)
-        normed = rms_norm(hidden, weights["post_attention_layernorm"], self._epsilon)
-        if "mlp.gate" not in weights:
-            return hidden + swiglu(normed, weights, "mlp")
-        rows = normed.flatten(0, 1)  # (B * C, D)
-        experts, shares = self._route(rows, weights["mlp.gate"], self._choice_biases[index])
-        mixed = mixture(
-            rows, experts, shares, lambda rows, e: swiglu(rows, weights, f"mlp.experts.{e}")
-        )
-        if "mlp.shared_experts.gate_proj" in weights:
-            mixed = mixed + swiglu(rows, weights, "mlp.shared_experts")
-        return hidden + mixed.view_as(hidden)
+        norm = weights["post_attention_layernorm"]
+        normed = [rms_norm(block, norm, self._epsilon) for block in blocks]
+        if "mlp.gate" in weights:
+            outputs = self._mix(index, [block.flatten(0, -2) for block in normed])
+        else:
+            outputs = [swiglu(block, weights, "mlp") for block in normed]
+        return [
+            block + output.view_as(block) for block, output in zip(blocks, outputs, strict=True)
+        ]
+
+    def _mix(self, index: int, blocks: list[Tensor]) -> list[Tensor]:
+        """(N, D) each -> (N, D) each: the chosen experts and the shared ones."""
+        weights, bias = self._layers[index], self._choice_biases[index]
+        routes = [self._route(rows, weights["mlp.gate"], bias) for rows in blocks]
+        mixed = mixture(blocks, routes, weights)
+        if "mlp.shared_experts.gate_proj" not in weights:
+            return mixed
+        return [
+            sum_ + swiglu(rows, weights, "mlp.shared_experts")
+            for sum_, rows in zip(mixed, blocks, strict=True)
+        ]
 
     def _attend(
         self, index: int, normed: Tensor, positions: Tensor, visible: Tensor, memory: DirectMemory
@@ -152,7 +167,7 @@ class DeepseekV3Layers:
         mixed = self._attention(query, key, value, visible, self._scale)  # (B, C, H, v)
         return linear(mixed.flatten(-2), weights["self_attn.o_proj"])
 
-    def _queries(self, normed: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    def _queries(self, normed: Tensor, weights: LayerWeights) -> Tensor:
         """(B, C, D) -> (B, C, H, nope + rotary), through a latent if the config has one."""
         if "self_attn.q_proj" in weights:
             query = linear(normed, weights["self_attn.q_proj"])

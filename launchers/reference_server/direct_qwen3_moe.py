@@ -18,6 +18,7 @@ from direct_layers import (
     wide_dtype,
 )
 from direct_rope import read_rope
+from direct_weights import LayerWeights
 from torch import Tensor
 
 USED = frozenset(
@@ -55,7 +56,7 @@ def require_supported(config: dict) -> None:
 
 
 class Qwen3MoeLayers:
-    """The decoder layers. `layer` maps hidden states (B, C, D) to (B, C, D)."""
+    """The decoder layers: each is `attend`, then `feed`."""
 
     def __init__(self, config: dict, checkpoint: Checkpoint, attention: Attention) -> None:
         self._attention = attention
@@ -74,21 +75,31 @@ class Qwen3MoeLayers:
             for index in range(need(config, "num_hidden_layers"))
         ]
 
-    def layer(
+    def attend(
         self, index: int, hidden: Tensor, positions: Tensor, visible: Tensor, memory: DirectMemory
     ) -> Tensor:
+        """Add the attention to hidden states (B, C, D)."""
+        normed = rms_norm(hidden, self._layers[index]["input_layernorm"], self._epsilon)
+        return hidden + self._attend(index, normed, positions, visible, memory)
+
+    def feed(self, index: int, blocks: list[Tensor]) -> list[Tensor]:
+        """Add the feed-forward part to each block of hidden states, (..., D) each."""
         weights = self._layers[index]
-        normed = rms_norm(hidden, weights["input_layernorm"], self._epsilon)
-        hidden = hidden + self._attend(index, normed, positions, visible, memory)
-        normed = rms_norm(hidden, weights["post_attention_layernorm"], self._epsilon)
-        if "mlp.gate" not in weights:
-            return hidden + swiglu(normed, weights, "mlp")
-        rows = normed.flatten(0, 1)  # (B * C, D)
-        experts, shares = self._route(rows, weights["mlp.gate"])
-        mixed = mixture(
-            rows, experts, shares, lambda rows, e: swiglu(rows, weights, f"mlp.experts.{e}")
-        )
-        return hidden + mixed.view_as(hidden)
+        norm = weights["post_attention_layernorm"]
+        normed = [rms_norm(block, norm, self._epsilon) for block in blocks]
+        if "mlp.gate" in weights:
+            outputs = self._mix(index, [block.flatten(0, -2) for block in normed])
+        else:
+            outputs = [swiglu(block, weights, "mlp") for block in normed]
+        return [
+            block + output.view_as(block) for block, output in zip(blocks, outputs, strict=True)
+        ]
+
+    def _mix(self, index: int, blocks: list[Tensor]) -> list[Tensor]:
+        """(N, D) each -> (N, D) each: the chosen experts."""
+        weights = self._layers[index]
+        routes = [self._route(rows, weights["mlp.gate"]) for rows in blocks]
+        return mixture(blocks, routes, weights)
 
     def _attend(
         self, index: int, normed: Tensor, positions: Tensor, visible: Tensor, memory: DirectMemory
@@ -110,9 +121,7 @@ class Qwen3MoeLayers:
         )  # (B, C, H, d)
         return linear(mixed.flatten(-2), weights["self_attn.o_proj"])
 
-    def _projected(
-        self, normed: Tensor, weights: dict[str, Tensor], which: str, heads: int
-    ) -> Tensor:
+    def _projected(self, normed: Tensor, weights: LayerWeights, which: str, heads: int) -> Tensor:
         projected = linear(normed, weights[f"self_attn.{which}_proj"]).unflatten(-1, (heads, -1))
         return rms_norm(projected, weights[f"self_attn.{which}_norm"], self._epsilon)
 
