@@ -1,4 +1,4 @@
-"""A folder of safetensors: which tensors it holds, and their bytes when they are asked for.
+"""Files of safetensors: which tensors they hold, and their bytes when they are asked for.
 
 The files are read, not mapped: mapped pages count as the process's memory, and a streamed
 computation promises to stay below a limit. The format is a length (8 bytes, little endian), that
@@ -7,6 +7,7 @@ many bytes of JSON, and the tensors' bytes (huggingface/safetensors, README).
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,17 +40,12 @@ class StoredTensor:
 
 
 class CheckpointFiles:
-    """The tensors of all *.safetensors of a folder, by name. Safe for concurrent reads."""
+    """The tensors of safetensors files, by name. Safe for concurrent reads."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, paths: Iterable[Path]) -> None:
         self.tensors: dict[str, StoredTensor] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in paths:
             self.tensors |= _header(path)
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(tensor.size_bytes for tensor in self.tensors.values())
 
     def read(self, name: str) -> Tensor:
         """A tensor as it is stored. Raises CheckpointError if the file is cut short."""

@@ -16,6 +16,7 @@ from reference_model_files import ModelLimits
 ATTENTIONS = {
     "transformers": transformers_computation.ATTENTIONS,
     "direct": tuple(direct_attention.ATTENTIONS),
+    "streamed": tuple(direct_attention.ATTENTIONS),
 }
 
 
