@@ -9,6 +9,7 @@ import io
 import os
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,13 @@ from launchers.process import Command
 
 SERVER = Path(__file__).parent / "reference_server"
 RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 CHUNK = 48  # tokens: short enough that every stratum is cut
+STREAMED = "streamed"  # the implementation for a model that fits nowhere
+ALL_AT_ONCE = (
+    1_000_000  # sequences: a streamed request reads all the weights, however many there are
+)
+STREAMED_TIMEOUT_S = 24 * 3600.0  # of one request: a pass over a trillion parameters takes minutes
 
 
 class ReferenceLauncher:
@@ -47,7 +54,8 @@ class ReferenceLauncher:
         return Command(argv=tuple(argv), env={"PATH": path, "HOME": home, **loaded.pin.env})
 
     def dialect(self, loaded: LoadedPin) -> ReferenceDialect:
-        return ReferenceDialect(model=loaded.pin.model.name)
+        streamed = loaded.pin.args.get("implementation") == STREAMED
+        return ReferenceDialect(model=loaded.pin.model.name, streamed=streamed)
 
 
 def benign_pool(numerics: str) -> tuple[Variant, ...]:
@@ -55,7 +63,7 @@ def benign_pool(numerics: str) -> tuple[Variant, ...]:
 
     The first implementation is Transformers, the second the direct computation in plain torch.
     """
-    dtype = {"fp32": "float32", "bf16": "bfloat16"}[numerics]
+    dtype = DTYPES[numerics]
     library: list[tuple[str, dict[str, Any], int]] = [
         ("eager", {"attention": "eager"}, 1),
         ("sdpa", {"attention": "sdpa"}, 1),
@@ -75,6 +83,23 @@ def benign_pool(numerics: str) -> tuple[Variant, ...]:
     )
 
 
+def streamed_pool(numerics: str) -> tuple[Variant, ...]:
+    """The same for a streamed reference: one implementation, so no trace that supports EQUIVALENT.
+
+    The equations are the direct computation's, and so is what the pool calls the implementation.
+    """
+    options: list[tuple[str, dict[str, Any]]] = [
+        ("whole", {"attention": "eager"}),
+        ("blocked attention", {"attention": "blocked"}),
+        ("batch of 8", {"attention": "eager", "batch": 8}),
+        (f"chunks of {CHUNK}", {"attention": "eager", "chunk": CHUNK}),
+    ]
+    variants = (_variant(STREAMED, n, {"dtype": DTYPES[numerics], **o}, 1) for n, o in options)
+    return tuple(
+        replace(v, implementation="direct", sequences_per_request=ALL_AT_ONCE) for v in variants
+    )
+
+
 def _variant(implementation: str, name: str, options: dict[str, Any], batch: int) -> Variant:
     whole = {"implementation": implementation, "batch": 1, "chunk": None, **options}
     return Variant(
@@ -89,10 +114,17 @@ class ReferenceDialect:
     """Requests and answers of the reference server."""
 
     engine = "reference"
-    sequences_per_request = 16
 
-    def __init__(self, *, model: str) -> None:
+    def __init__(self, *, model: str, streamed: bool = False) -> None:
+        """`streamed`: each request costs a pass over all the weights, however much it asks."""
         self.model = model
+        self._timeout_s = STREAMED_TIMEOUT_S if streamed else None
+        self._pool = streamed_pool if streamed else benign_pool
+        self.sequences_per_request = ALL_AT_ONCE if streamed else 16
+
+    def pool(self, numerics: str) -> tuple[Variant, ...]:
+        """The benign pool that this reference can compute."""
+        return self._pool(numerics)
 
     def identity(self) -> Request:
         return Request(path="/identity", body=None)
@@ -127,7 +159,7 @@ class ReferenceDialect:
             "top_k": top_k,
             "variant": None if variant is None else dict(variant.options),
         }
-        return Request(path="/score", body=body)
+        return Request(path="/score", body=body, timeout_s=self._timeout_s)
 
     def scored(self, answer: bytes, sequences: Sequence[Tokens], top_k: int) -> list[Scores]:
         arrays = _arrays(answer)
@@ -154,7 +186,7 @@ class ReferenceDialect:
             "batch": self.sequences_per_request,
             "stop_ids": None,
         }
-        return Request(path="/generate", body=body)
+        return Request(path="/generate", body=body, timeout_s=self._timeout_s)
 
     def generated(self, answer: bytes, top_k: int) -> list[Generation]:
         arrays = _arrays(answer)
