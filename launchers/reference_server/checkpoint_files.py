@@ -60,6 +60,34 @@ class CheckpointFiles:
         return content.view(DTYPES[stored.dtype]).view(stored.shape)
 
 
+def write(path: Path, tensors: list[Tensor]) -> None:
+    """Write tensors named 0, 1, ... and see them on the disk. Raises OSError if it is full."""
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    table, start = {}, 0
+    for index, tensor in enumerate(tensors):
+        end = start + tensor.nbytes
+        offsets = [start, end]
+        shape = list(tensor.shape)
+        table[str(index)] = {"dtype": names[tensor.dtype], "shape": shape, "data_offsets": offsets}
+        start = end
+    header = json.dumps(table).encode()
+    with path.open("wb", buffering=0) as file:
+        for part in (len(header).to_bytes(8, "little"), header, *map(_bytes, tensors)):
+            _write_all(file.fileno(), memoryview(part))
+        os.fsync(file.fileno())
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+
+
+def _write_all(descriptor: int, content: memoryview) -> None:
+    """One call of the system writes 2 GiB at most."""
+    done = 0
+    while done < len(content):
+        done += os.write(descriptor, content[done:])
+
+
 def _fill(buffer: memoryview, descriptor: int, stored: StoredTensor) -> None:
     """One call of the system reads 2 GiB at most."""
     done = 0

@@ -74,6 +74,11 @@ def score_streamed(
         f"streamed: {tokens} tokens, {len(rounds)} rounds, work folder {store.folder},"
         f" {needs.weights / 1e9:.2f} GB of weights at hand"
     )
+    if others := store.unfinished_beside():
+        announce(
+            f"streamed: {work.folder} holds {others} unfinished runs besides; each goes on when it"
+            " is asked again, and can be removed if it will not be"
+        )
     _embed(computation, rounds, store)
     _advance(computation, rounds, store, announce)
     rows = [

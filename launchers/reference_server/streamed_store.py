@@ -8,13 +8,10 @@ removed. The folder goes when the run is done.
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
-from checkpoint_files import CheckpointFiles
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from checkpoint_files import CheckpointFiles, write
 from torch import Tensor
 
 SCHEMA = 1  # raised when the same run would come out otherwise
@@ -46,6 +43,10 @@ class HiddenStore:
         for leftover in self.folder.glob("*.tmp"):
             leftover.unlink()
 
+    def unfinished_beside(self) -> int:
+        """How many other runs left their hidden states in the work folder."""
+        return sum(folder != self.folder for folder in self.folder.parent.glob("*/"))
+
     def layers_done(self, number: int) -> int | None:
         """The last layer that this round has finished; None: not even the embedding."""
         layers = [int(path.stem.split("-")[3]) for path in self._files(number)]
@@ -60,13 +61,10 @@ class HiddenStore:
         before = self._files(number)
         path = self._path(number, layer)
         temporary = path.with_suffix(".tmp")
-        tensors = {str(index): block.contiguous() for index, block in enumerate(blocks)}
         try:
-            save_file(tensors, temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            write(temporary, blocks)
             temporary.rename(path)
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             temporary.unlink(missing_ok=True)
             size = sum(block.nbytes for block in blocks)
             raise WorkFolderError(
