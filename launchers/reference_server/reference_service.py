@@ -27,7 +27,7 @@ from reference_requests import (
     parse_token_ids,
 )
 from reference_scoring import score
-from reference_tokens import Tokens
+from reference_tokens import NoTokens, Tokens
 from streamed_computation import StreamedComputation
 from streamed_memory import MemoryLimitError
 from streamed_scoring import Work, score_streamed
@@ -67,7 +67,7 @@ class ReferenceService:
             "streamed": partial(StreamedComputation, device=streaming.device),
         }
         self._limits: ModelLimits = read_limits(folder)
-        self._tokens = Tokens(folder)
+        self._tokens = self._load_tokens()
         self._computations: dict[Flavour, Computation] = {}
         self._computation(flavour)
 
@@ -152,6 +152,19 @@ class ReferenceService:
             except UnsupportedModelError as error:
                 raise RequestError(f"{flavour.implementation}: {error}") from error
         return self._computations[flavour]
+
+    def _load_tokens(self) -> Tokens | NoTokens:
+        """A streamed server can do without: Kimi's tokenizer is code of its own, which is not run.
+
+        Raises OSError or ValueError where a tokenizer is needed.
+        """
+        try:
+            return Tokens(self._folder)
+        except (OSError, ValueError) as error:
+            if self._flavour.implementation != "streamed":
+                raise
+            log(f"no tokenizer, so no /render, /tokenize, /detokenize: {error}")
+            return NoTokens(str(error))
 
     def _implementations(self) -> list[str]:
         """Those that compute this model, by its config.json."""

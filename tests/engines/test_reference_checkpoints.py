@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.base.errors import LaunchError, RequestError
 from launchers import environments
 from launchers.reference import SERVER
 from tests.engines import checkpoints
@@ -105,6 +106,20 @@ def test_a_kimi_wrapper_is_computed_as_its_language_model(tmp_path: Path) -> Non
     ):
         for way in (variant("transformers"), variant("direct"), variant("streamed")):
             assert equal(kimi.scores(SEQUENCES, way), bare.scores(SEQUENCES, way)), way
+
+
+def test_a_streamed_server_scores_token_ids_without_a_tokenizer(tmp_path: Path) -> None:
+    content = checkpoints.tensors("tiny-moe")
+    folder = checkpoints.write(tmp_path / "model", checkpoints.config("tiny-moe"), content)
+    for path in folder.glob("*token*"):
+        path.unlink()
+    streamed = "args.implementation=streamed"
+    with serving(pin_of(folder, streamed), tmp_path / "log") as server:
+        assert [len(s.logprobs) for s in server.scores(SEQUENCES, None)] == [149, 8, 63, 1]
+        with pytest.raises(RequestError, match="takes and gives token ids only"):
+            server.asker.render(["hello"])
+    with pytest.raises(LaunchError, match="exit code 2"), serving(pin_of(folder), tmp_path / "log"):
+        pass
 
 
 @pytest.mark.parametrize("fast", [32.0, 1.0])
