@@ -9,7 +9,6 @@ import io
 import os
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ SERVER = Path(__file__).parent / "reference_server"
 RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 CHUNK = 48  # tokens: short enough that every stratum is cut
-STREAMED = "streamed"  # the implementation for a model that fits nowhere
+STREAMED = ("streamed-transformers", "streamed-direct")  # for a model that fits nowhere
 ALL_AT_ONCE = (
     1_000_000  # sequences: a streamed request reads all the weights, however many there are
 )
@@ -54,7 +53,7 @@ class ReferenceLauncher:
         return Command(argv=tuple(argv), env={"PATH": path, "HOME": home, **loaded.pin.env})
 
     def dialect(self, loaded: LoadedPin) -> ReferenceDialect:
-        streamed = loaded.pin.args.get("implementation") == STREAMED
+        streamed = loaded.pin.args.get("implementation") in STREAMED
         return ReferenceDialect(model=loaded.pin.model.name, streamed=streamed)
 
 
@@ -84,20 +83,19 @@ def benign_pool(numerics: str) -> tuple[Variant, ...]:
 
 
 def streamed_pool(numerics: str) -> tuple[Variant, ...]:
-    """The same for a streamed reference: one implementation, so no trace that supports EQUIVALENT.
-
-    The equations are the direct computation's, and so is what the pool calls the implementation.
-    """
-    options: list[tuple[str, dict[str, Any]]] = [
-        ("whole", {"attention": "eager"}),
-        ("blocked attention", {"attention": "blocked"}),
-        ("batch of 8", {"attention": "eager", "batch": 8}),
-        (f"chunks of {CHUNK}", {"attention": "eager", "chunk": CHUNK}),
+    """The same for a streamed reference, with a pass over all the weights for each."""
+    library, direct = STREAMED
+    ways: list[tuple[str, str, dict[str, Any]]] = [
+        (library, "eager", {"attention": "eager"}),
+        (library, "sdpa", {"attention": "sdpa"}),
+        (library, "batch of 8", {"attention": "eager", "batch": 8}),
+        (library, f"chunks of {CHUNK}", {"attention": "eager", "chunk": CHUNK}),
+        (direct, "whole", {"attention": "eager"}),
+        (direct, "blocked attention", {"attention": "blocked"}),
+        (direct, f"chunks of {CHUNK}", {"attention": "eager", "chunk": CHUNK}),
     ]
-    variants = (_variant(STREAMED, n, {"dtype": DTYPES[numerics], **o}, 1) for n, o in options)
-    return tuple(
-        replace(v, implementation="direct", sequences_per_request=ALL_AT_ONCE) for v in variants
-    )
+    options = {"dtype": DTYPES[numerics]}
+    return tuple(_variant(way, name, options | own, ALL_AT_ONCE) for way, name, own in ways)
 
 
 def _variant(implementation: str, name: str, options: dict[str, Any], batch: int) -> Variant:

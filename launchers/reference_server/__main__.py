@@ -38,8 +38,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--implementation",
         default="transformers",
-        help="transformers, direct, or streamed: weights from disk layer by layer, for a model that"
-        " does not fit",
+        help="transformers or direct; streamed-transformers or streamed-direct for a model that does"
+        " not fit: weights from disk, layer by layer",
     )
     streamed = parser.add_argument_group("streamed")
     streamed.add_argument("--device", default="cpu", help="where layers are computed, as cuda:0")

@@ -29,10 +29,14 @@ from reference_requests import (
 from reference_scoring import score
 from reference_tokens import NoTokens, Tokens
 from streamed_computation import StreamedComputation
+from streamed_direct import streamed_direct
 from streamed_memory import MemoryLimitError
 from streamed_scoring import Work, score_streamed
 from streamed_store import checkpoint_identity
+from streamed_transformers import streamed_transformers
 from transformers_computation import TransformersComputation
+
+STREAMED = ("streamed-direct", "streamed-transformers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,8 @@ class ReferenceService:
         self._loaders: dict[str, Callable[..., Computation]] = {
             "transformers": TransformersComputation,
             "direct": DirectComputation,
-            "streamed": partial(StreamedComputation, device=streaming.device),
+            "streamed-direct": partial(streamed_direct, device=streaming.device),
+            "streamed-transformers": partial(streamed_transformers, device=streaming.device),
         }
         self._limits: ModelLimits = read_limits(folder)
         self._tokens = self._load_tokens()
@@ -161,20 +166,22 @@ class ReferenceService:
         try:
             return Tokens(self._folder)
         except (OSError, ValueError) as error:
-            if self._flavour.implementation != "streamed":
+            if self._flavour.implementation not in STREAMED:
                 raise
             log(f"no tokenizer, so no /render, /tokenize, /detokenize: {error}")
             return NoTokens(str(error))
 
     def _implementations(self) -> list[str]:
         """Those that compute this model, by its config.json."""
-        if self._flavour.implementation == "streamed":
-            return ["streamed"]
         try:
             read_supported_config(self._folder)
         except UnsupportedModelError:
-            return ["transformers"]
-        return ["transformers", "direct", "streamed"]
+            able = ["transformers"]
+        else:
+            able = [*self._loaders]
+        return [
+            way for way in able if way in STREAMED or self._flavour.implementation not in STREAMED
+        ]
 
     def _work(self, flavour: Flavour) -> Work:
         identity = {

@@ -48,19 +48,27 @@ class Block:
 
 
 def footprint(
-    table: Mapping[str, Weight], *, dtype: torch.dtype, hidden_size: int, heads: int
+    table: Mapping[str, Weight],
+    *,
+    dtype: torch.dtype,
+    hidden_size: int,
+    heads: int,
+    whole_layers: bool,
 ) -> Footprint:
-    """From the names and shapes of all the weights."""
+    """From the names and shapes of all the weights. `whole_layers`: with all their experts."""
     size, wide = dtype.itemsize, max(dtype.itemsize, 4)
-    kept, experts, ends = Counter[str](), Counter[str](), [0]
+    kept, experts, whole = Counter[str](), Counter[str](), Counter[str]()
+    ends = [0]
     outputs, expert_outputs = Counter[str](), Counter[str]()  # numbers a token: of linear maps
     for name, weight in table.items():
         numbers = math.prod(weight.shape)
         rows = weight.shape[0] if len(weight.shape) == 2 else 0
         layer = LAYER.fullmatch(name)
+        whole[layer[1] if layer else ""] += numbers if layer else 0
         if layer is None:
             ends.append(numbers)
-        elif layer[2]:
+            continue
+        if layer[2]:
             experts[layer[1] + layer[2]] += numbers
             expert_outputs[layer[1] + layer[2]] += rows
         else:
@@ -68,6 +76,8 @@ def footprint(
             outputs[layer[1]] += rows
     expert = max(experts.values(), default=0)
     layer_bytes = 2 * max(kept.values()) * size + (READERS + 1) * expert * READING_BYTES
+    if whole_layers:
+        layer_bytes += max(whole.values()) * size
     return Footprint(
         weights=max(layer_bytes, max(ends) * (size + wide)),
         per_token=hidden_size * (6 * size + 2 * wide)
@@ -78,7 +88,7 @@ def footprint(
 
 
 def in_rounds(
-    blocks: list[Block], needs: Footprint, *, limit_bytes: int | None, attention: str
+    blocks: list[Block], needs: Footprint, *, limit_bytes: int | None, in_blocks: bool
 ) -> list[list[int]]:
     """Which groups are computed in which round, in their order. None: all in one.
 
@@ -87,7 +97,7 @@ def in_rounds(
     everything = list(range(len(blocks)))
     if limit_bytes is None:
         return [everything]
-    largest = max(_attention_bytes(block, needs, attention) for block in blocks)
+    largest = max(_attention_bytes(block, needs, in_blocks) for block in blocks)
     room = limit_bytes - needs.weights - largest
     rounds: list[list[int]] = [[]]
     used = 0
@@ -107,6 +117,6 @@ def in_rounds(
     return rounds
 
 
-def _attention_bytes(block: Block, needs: Footprint, attention: str) -> int:
-    queries = min(block.width, QUERY_BLOCK) if attention == "blocked" else block.width
+def _attention_bytes(block: Block, needs: Footprint, in_blocks: bool) -> int:
+    queries = min(block.width, QUERY_BLOCK) if in_blocks else block.width
     return block.slots * (needs.per_group_token + queries * needs.per_pair + block.width)

@@ -6,7 +6,7 @@ come and go, a few at a time.
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -40,8 +40,22 @@ class WeightReader:
             self.bytes_read += self.weights.table[name].stored_bytes
         return self.weights.read(name)
 
+    def read_as(self, name: str, dtype: torch.dtype) -> Tensor:
+        """In another dtype than the computation's, on its device."""
+        return self.read_as_stored(name).to(self.device, dtype)
+
     def start(self, name: str) -> Future[Tensor]:
         return self._threads.submit(self.read, name)
+
+    def in_order(self, groups: Iterable[list[str]]) -> Iterator[list[Tensor]]:
+        """The tensors of each group; READERS groups are read ahead of the one in use."""
+        coming: deque[list[Future[Tensor]]] = deque()
+        for names in groups:
+            coming.append([self.start(name) for name in names])
+            if len(coming) > READERS:
+                yield [part.result() for part in coming.popleft()]
+        while coming:
+            yield [part.result() for part in coming.popleft()]
 
 
 class StreamedWeights:
@@ -73,20 +87,12 @@ class StreamedWeights:
         self._coming = {}
 
     def experts(self, indices: list[int]) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
-        coming: deque[tuple[int, dict[str, Future[Tensor]]]] = deque()
-        for index in indices:
-            coming.append((index, {name: self._start(name) for name in self._experts[index]}))
-            if len(coming) > READERS:
-                yield _arrived(*coming.popleft())
-        while coming:
-            yield _arrived(*coming.popleft())
+        groups = [[layer_name(self._index, n) for n in self._experts[i]] for i in indices]
+        for index, tensors in zip(indices, self._reader.in_order(groups), strict=True):
+            yield index, dict(zip(self._experts[index], tensors, strict=True))
 
     def _start(self, name: str) -> Future[Tensor]:
         return self._reader.start(layer_name(self._index, name))
-
-
-def _arrived(index: int, parts: dict[str, Future[Tensor]]) -> tuple[int, dict[str, Tensor]]:
-    return index, {name: part.result() for name, part in parts.items()}
 
 
 class StreamedCheckpoint:

@@ -1,6 +1,6 @@
 """Teacher-forced scoring of all sequences at once, layer by layer, resumable after every layer.
 
-The numbers are those of `reference_scoring.score` on the direct implementation, to the last bit on
+The numbers are those of `reference_scoring.score` on the same implementation, to the last bit on
 the same machine: the same groups of `batch` sequences pass through the same operations.
 """
 
@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from direct_layers import DirectMemory
 from reference_computation import Piece, pad, pieces
 from reference_logprobs import TokenLogprobs
 from reference_scoring import concatenated, groups_of, score_rows
 from streamed_computation import StreamedComputation
-from streamed_memory import Block, footprint, in_rounds
+from streamed_memory import Block, in_rounds
 from streamed_store import HiddenStore
 from torch import Tensor
 
@@ -53,18 +52,12 @@ def score_streamed(
 ) -> TokenLogprobs:
     """As `reference_scoring.score`. Raises MemoryLimitError, and WorkFolderError."""
     groups = [_group(part, chunk) for part in groups_of(sequences, batch)]
-    needs = footprint(
-        computation.reader.weights.table,
-        dtype=computation.reader.dtype,
-        hidden_size=computation.hidden_size,
-        heads=computation.heads,
-    )
-    blocks = [Block(rows=g.tokens.shape[0], width=g.tokens.shape[1]) for g in groups]
+    needs = computation.layers.needs
     order = in_rounds(
-        blocks,
+        [Block(rows=g.tokens.shape[0], width=g.tokens.shape[1]) for g in groups],
         needs,
         limit_bytes=work.memory_limit_bytes,
-        attention=computation.attention,
+        in_blocks=computation.layers.in_blocks,
     )
     run = work.identity | {"sequences": sequences, "batch": batch, "chunk": chunk, "rounds": order}
     store = HiddenStore(work.folder, run)
@@ -85,7 +78,7 @@ def score_streamed(
         row
         for number, part in enumerate(rounds)
         for row in _score_round(
-            computation, part, store.load(number, computation.layer_count), top_k
+            computation, part, store.load(number, computation.layers.count), top_k
         )
     ]
     store.remove()
@@ -116,7 +109,7 @@ def _advance(
     """Every layer that is not done yet, over every round."""
     progress = Progress(computation, announce)
     held: tuple[int, list[Tensor]] | None = None  # the round that is still in memory
-    for index in range(computation.layer_count):
+    for index in range(computation.layers.count):
         for number, groups in enumerate(rounds):
             if store.layers_done(number) > index:
                 continue
@@ -137,7 +130,7 @@ def _layer(
         index,
         [group.pieces for group in groups],
         [[next(hidden) for _ in group.pieces] for group in groups],
-        [DirectMemory() for _ in groups],
+        [computation.new_memory() for _ in groups],
     )
     return [block for group in advanced for block in group]
 
@@ -149,7 +142,7 @@ def _score_round(
     hidden = iter(blocks)
     rows: list[TokenLogprobs] = []
     for group in groups:
-        states = [computation.normed(next(hidden)) for _ in group.pieces]
+        states = [computation.layers.normed(next(hidden)) for _ in group.pieces]
         whole = torch.cat(states, dim=1)  # (B, T, D)
         for row, sequence in enumerate(group.sequences):
             targets = group.tokens[row, 1 : len(sequence)]  # (T - 1,)
@@ -169,7 +162,7 @@ class Progress:
 
     def layer_done(self, index: int) -> None:
         """A layer that an earlier run had finished took no time, and is not counted."""
-        reader, count = self._computation.reader, self._computation.layer_count
+        reader, count = self._computation.reader, self._computation.layers.count
         now, read = time.monotonic(), reader.bytes_read
         if read == self._read:
             self._announce(f"streamed: layer {index + 1} of {count} was done before")

@@ -19,7 +19,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, Dyna
 from transformers_config import own_config
 
 ATTENTIONS = ("eager", "sdpa")
-_EXPERTS = {"float32": "grouped_mm", "bfloat16": "grouped_mm", "float64": "eager"}
+EXPERTS = {"float32": "grouped_mm", "bfloat16": "grouped_mm", "float64": "eager"}
 
 
 class TransformersComputation:
@@ -31,7 +31,7 @@ class TransformersComputation:
             **source,
             dtype=DTYPES[dtype],
             attn_implementation=attention,
-            experts_implementation=_EXPERTS[dtype],
+            experts_implementation=EXPERTS[dtype],
             local_files_only=True,
             output_loading_info=True,
         )
