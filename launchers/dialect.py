@@ -26,6 +26,7 @@ class Request:
 
     path: str
     body: Mapping[str, Any] | None
+    timeout_s: float | None = None  # for the answer; None: the client's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,9 +139,9 @@ def test_the_logprobs_of_a_prompt_are_read() -> None:
 def test_what_runs_is_what_the_pin_says() -> None:
     comparison = running.compare(pins.load(BF16).pin, reported())
     assert comparison.differences == ()
-    assert comparison.unreported == ("numerics bf16, quantisation",)
+    assert comparison.unreported == ("quantisation (numerics bf16)",)
     assert "engine.version" in comparison.equal
-    assert "numerics bf16, KV cache" in comparison.equal
+    assert "KV cache dtype (numerics bf16)" in comparison.equal
     assert "args.kt-method" in comparison.equal
 
 
