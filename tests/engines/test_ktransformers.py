@@ -13,8 +13,6 @@ from harness.candidate import Opened
 from harness.checker.outcome import Word
 from harness.levels.state import Settings
 from harness.recording import Trace
-from launchers import environments
-from launchers.ktransformers import methods
 from tests.engines.command_line import run, verdict_of
 
 BF16, RAWINT4 = "tiny-moe/ktransformers-cpu-bf16", "tiny-moe/ktransformers-cpu-rawint4"
@@ -80,10 +78,3 @@ def test_an_int4_pin_is_refused_against_a_trace_of_the_model_that_it_was_made_of
     done = run("check", RAWINT4, "--set", "numerics=bf16", "--against", trace_bf16)
     assert done.returncode == 2
     assert "tiny-moe-int4" in done.stderr
-
-
-def test_the_installed_kt_kernel_says_its_methods() -> None:
-    built = environments.build("ktransformers-cpu-0.7.2", announce=lambda _: None)
-    found = methods(built.path)
-    assert {"BF16", "RAWINT4", "FP8"} <= set(found)
-    assert not [name for name in found if name.endswith("SFT")]

@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 
 from harness.base.case import Chat
-from harness.base.errors import ConfigError
 from launchers import pins, running, shimmed
 from launchers.dialect import Request
-from launchers.ktransformers import KtransformersLauncher, methods, methods_in
+from launchers.ktransformers import KtransformersLauncher
 from launchers.running import Reported
 
 LAUNCHER = KtransformersLauncher()
@@ -65,17 +64,6 @@ SCORED = (
     b'660,null]]],"output_top_logprobs":[],"completion_tokens":0,"cached_tokens":0,'
     b'"cached_tokens_details":null,"dp_rank":null,"e2e_latency":0.158}}]'
 )
-EXPERTS = '''
-"""What kt_kernel/experts.py looks like."""
-from .base import thing
-INFERENCE_METHODS = frozenset(
-    [
-        "RAWINT4",
-        "BF16",  # a comment
-    ]
-)
-SFT_METHODS = frozenset(["AMXBF16_SFT"])
-'''
 
 
 def reported(**changes: Any) -> Reported:
@@ -100,7 +88,7 @@ def test_it_starts_as_sglang_does_with_the_experts_from_the_models_own_folder() 
 def test_its_own_shims_come_before_those_that_it_shares_with_sglang() -> None:
     command = LAUNCHER.command(pins.load(BF16), python=Path("/e/bin/python"), port=7)
     folders = command.env["PYTHONPATH"].split(os.pathsep)
-    assert [Path(folder).name for folder in folders] == ["ktransformers", "sglang"]
+    assert [Path(folder).name for folder in folders] == ["ktransformers", "sglang", "shared"]
 
 
 @pytest.mark.parametrize("name", [BF16, RAWINT4])
@@ -153,24 +141,6 @@ def test_another_method_than_the_pinned_one_is_a_difference() -> None:
 def test_without_the_window_the_version_is_not_known() -> None:
     answers = {"/server_info": json.dumps(SERVER_INFO).encode()}
     assert LAUNCHER.reported(answers, LOG).version is None
-
-
-def test_the_methods_are_those_that_kt_kernel_lists() -> None:
-    assert methods_in(EXPERTS) == ("BF16", "RAWINT4")
-
-
-def test_a_kt_kernel_that_lists_none_is_said() -> None:
-    with pytest.raises(ConfigError, match="INFERENCE_METHODS"):
-        methods_in("SFT_METHODS = frozenset(['BF16'])")
-
-
-def test_the_methods_are_read_from_the_environments_own_package(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="kt-kernel is not installed"):
-        methods(tmp_path)
-    package = tmp_path / "lib" / "python3.11" / "site-packages" / "kt_kernel"
-    package.mkdir(parents=True)
-    (package / "experts.py").write_text(EXPERTS)
-    assert methods(tmp_path) == ("BF16", "RAWINT4")
 
 
 LOADER = """

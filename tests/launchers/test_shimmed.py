@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,8 @@ def test_every_shipped_pin_names_shims_that_are_there() -> None:
 
 def test_shims_stand_on_the_path_in_their_order_and_none_means_no_variable() -> None:
     assert shimmed.variables([]) == {}
-    assert shimmed.variables(["sglang"])["PYTHONPATH"] == str(shimmed.SHIMS / "sglang")
+    path = shimmed.variables(["sglang"])["PYTHONPATH"]
+    assert path.split(os.pathsep) == [str(shimmed.SHIMS / n) for n in ("sglang", "shared")]
     with pytest.raises(ConfigError, match=r"engine\.shims names 'no-such'; the known ones are "):
         shimmed.variables(["no-such"])
 
@@ -43,7 +45,11 @@ def test_the_digest_is_that_of_what_is_run(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "own" / "__pycache__" / "x.pyc").write_bytes(b"compiled")
     assert shimmed.digest("own") == first
     (tmp_path / "own" / "sitecustomize.py").write_text("a = 2\n")
-    assert shimmed.digest("own") != first
+    second = shimmed.digest("own")
+    assert second != first
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "common.py").write_text("b = 1\n")
+    assert shimmed.digest("own") not in (first, second)
 
 
 def test_another_set_of_shims_is_another_pin() -> None:
