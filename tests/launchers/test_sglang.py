@@ -120,7 +120,7 @@ def test_the_command_line_is_the_pins_and_its_shims_stand_first_on_pythons_path(
     )
     shims = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
     assert set(command.env) == {"PATH", "HOME", *shims, *loaded.pin.env}
-    assert command.env["PYTHONPATH"] == str(shimmed.SHIMS / "sglang")
+    assert command.env["PYTHONPATH"].startswith(str(shimmed.SHIMS / "sglang"))
     assert command.env["HOME"] == "/e/home"
     plain = replace(loaded, pin=replace(loaded.pin, engine=replace(loaded.pin.engine, shims=())))
     without = SglangLauncher().command(plain, python=Path("/e/bin/python"), port=8123)
