@@ -13,6 +13,7 @@ from harness import fitting, ports
 from harness.base.errors import ConfigError, RequestError
 from harness.client import Asker, Endpoint
 from launchers import attached, environments, gpu_lock, pins, process, running, shimmed
+from launchers.dialect import Request
 from launchers.model_files import silent
 from launchers.pins import LoadedPin
 from launchers.process import RunningProcess
@@ -140,8 +141,8 @@ def _opened(asker: Asker, loaded: LoadedPin, log: Path, began: float) -> Opened:
     starter = launcher(loaded.pin.engine.name)
     # The first request with logprobs compiles (1.5 s, 15 s the very first time): it is launching.
     asker.score([(1, 2, 3)], 1, at_once=1)
-    found = {path: asker.endpoint.get(path) for path in starter.questions}
-    answers = {path: answer for path, answer in found.items() if answer is not None}
+    asked = {path: Request(path=path, body=None) for path in starter.questions}
+    answers = {path: asker.endpoint.send(request) for path, request in asked.items()}
     reported = starter.reported(answers, log.read_text("utf-8", "replace"))
     return Opened(
         asker=asker,

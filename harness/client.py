@@ -21,7 +21,7 @@ from launchers.dialect import Dialect, Request, Tokens
 from launchers.pins import SamplingTable
 
 T = TypeVar("T")
-TIMEOUT = httpx.Timeout(connect=10, read=300, write=60, pool=None)
+ANSWER_S = 300.0  # how long an answer may take, unless a request says otherwise
 BUSY = 16  # requests in flight when a server is to be busy
 
 
@@ -37,7 +37,7 @@ class Endpoint:
         limits = httpx.Limits(max_connections=2 * BUSY, max_keepalive_connections=2 * BUSY)
         # The environment's proxies are left out: an engine is on loopback or named outright.
         self._client = httpx.Client(
-            headers=headers, limits=limits, timeout=TIMEOUT, trust_env=False
+            headers=headers, limits=limits, timeout=_waiting(ANSWER_S), trust_env=False
         )
 
     def __enter__(self) -> Endpoint:
@@ -69,6 +69,7 @@ class Endpoint:
                     where,
                     content=orjson.dumps(request.body),
                     headers={"content-type": "application/json"},
+                    timeout=_waiting(request.timeout_s or ANSWER_S),
                 )
         except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
             what = str(error) or type(error).__name__
@@ -81,6 +82,10 @@ class Endpoint:
     def _without_key(self, text: str) -> str:
         """A server may echo the key that it refuses."""
         return text.replace(self._key, "***") if self._key else text
+
+
+def _waiting(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(connect=10, read=seconds, write=60, pool=None)
 
 
 class Asker:

@@ -9,7 +9,7 @@ import orjson
 from harness.base.errors import ConfigError
 from launchers.dialect import Dialect
 from launchers.reference import ReferenceDialect
-from launchers.sglang import SglangDialect
+from launchers.sglang_dialect import SglangDialect
 from launchers.vllm import VllmDialect
 
 Get = Callable[[str], bytes | None]  # the body of a 200 answer to a GET; None: any other status

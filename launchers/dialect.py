@@ -26,6 +26,7 @@ class Request:
 
     path: str
     body: Mapping[str, Any] | None
+    timeout_s: float | None = None  # for the answer; None: the client's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +92,8 @@ class Launcher(Protocol):
     def dialect(self, loaded: LoadedPin) -> Dialect: ...
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
-        """What the engine says of itself: `questions` and their answers, and its log so far."""
+        """What the engine says of itself: the answers to `questions`, and its log so far."""
         ...
 
     ready_path: str  # answers 200 when the engine can serve
-    questions: tuple[str, ...]  # paths; one that does not answer 200 is absent from the answers
+    questions: tuple[str, ...]  # paths that say, with 200, what it is

@@ -2,12 +2,12 @@
 
 Read in sglang-kt and kt-kernel 0.7.2: the fork's /tokenize renders no chats and its server says
 version 0.0.0.dev0, so launchers/shims/ktransformers answers both; its parser takes any word for
-`--kt-method`, and a wrong one ends the engine when the first layer is made.
+`--kt-method`, and one that kt_kernel/experts.py does not list ends the engine when the first layer
+is made.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,15 +15,14 @@ from pathlib import Path
 
 import orjson
 
-from harness.base.errors import ConfigError
 from launchers.pins import LoadedPin
 from launchers.process import Command
 from launchers.running import Reported
-from launchers.sglang import SglangDialect, SglangLauncher
+from launchers.sglang import SglangLauncher
+from launchers.sglang_dialect import SglangDialect
 
 VERSION, RENDER = "/enginediff/version", "/enginediff/render"  # launchers/shims/ktransformers
 KV_CACHE = re.compile(r"Using KV cache dtype: torch\.(\w+)")
-METHODS = "INFERENCE_METHODS"  # kt_kernel/experts.py
 
 
 class KtransformersLauncher:
@@ -46,31 +45,12 @@ class KtransformersLauncher:
         )
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
+        """The fork's log does not say what its checkpoint is, as SGLang's does."""
         found = KV_CACHE.search(log)
         version = answers.get(VERSION)
         return replace(
             SglangLauncher().reported(answers, log),
             version=None if version is None else orjson.loads(version)["version"],
             kv_cache_dtype=None if found is None else found[1],
+            quantization=orjson.loads(answers["/server_info"])["quantization"],
         )
-
-
-def methods(environment: Path) -> tuple[str, ...]:
-    """What `--kt-method` can be, by the kt-kernel that is installed in a virtual environment."""
-    found = sorted(environment.glob("lib/python3*/site-packages/kt_kernel/experts.py"))
-    if not found:
-        raise ConfigError(f"{environment}: kt-kernel is not installed there")
-    return methods_in(found[0].read_text("utf-8"))
-
-
-def methods_in(source: str) -> tuple[str, ...]:
-    """The methods that kt_kernel/experts.py lists: read, for importing it wants its CPU."""
-    for node in ast.parse(source).body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(args=[listed])) if (
-                name == METHODS
-            ):
-                return tuple(sorted(ast.literal_eval(listed)))
-            case _:
-                pass
-    raise ConfigError(f"kt_kernel/experts.py has no {METHODS} = frozenset([...])")

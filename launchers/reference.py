@@ -28,6 +28,11 @@ SERVER = Path(__file__).parent / "reference_server"
 RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for, of any model
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int4-weights": "bfloat16"}
 CHUNK = 48  # tokens: short enough that every stratum is cut
+STREAMED = ("streamed-transformers", "streamed-direct")  # for a model that fits nowhere
+ALL_AT_ONCE = (
+    1_000_000  # sequences: a streamed request reads all the weights, however many there are
+)
+STREAMED_TIMEOUT_S = 24 * 3600.0  # of one request: a pass over a trillion parameters takes minutes
 
 
 class ReferenceLauncher:
@@ -51,7 +56,8 @@ class ReferenceLauncher:
         return Command(argv=tuple(argv), env={"PATH": path, "HOME": home, **loaded.pin.env})
 
     def dialect(self, loaded: LoadedPin) -> ReferenceDialect:
-        return ReferenceDialect(model=loaded.pin.model.name)
+        streamed = loaded.pin.args.get("implementation") in STREAMED
+        return ReferenceDialect(model=loaded.pin.model.name, streamed=streamed)
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         del log
@@ -93,6 +99,22 @@ def benign_pool(numerics: str) -> tuple[Variant, ...]:
     )
 
 
+def streamed_pool(numerics: str) -> tuple[Variant, ...]:
+    """The same for a streamed reference, with a pass over all the weights for each."""
+    library, direct = STREAMED
+    ways: list[tuple[str, str, dict[str, Any]]] = [
+        (library, "eager", {"attention": "eager"}),
+        (library, "sdpa", {"attention": "sdpa"}),
+        (library, "batch of 8", {"attention": "eager", "batch": 8}),
+        (library, f"chunks of {CHUNK}", {"attention": "eager", "chunk": CHUNK}),
+        (direct, "whole", {"attention": "eager"}),
+        (direct, "blocked attention", {"attention": "blocked"}),
+        (direct, f"chunks of {CHUNK}", {"attention": "eager", "chunk": CHUNK}),
+    ]
+    options = {"dtype": DTYPES[numerics]}
+    return tuple(_variant(way, name, options | own, ALL_AT_ONCE) for way, name, own in ways)
+
+
 def _variant(implementation: str, name: str, options: dict[str, Any], batch: int) -> Variant:
     whole = {"implementation": implementation, "batch": 1, "chunk": None, **options}
     return Variant(
@@ -107,10 +129,17 @@ class ReferenceDialect:
     """Requests and answers of the reference server."""
 
     engine = "reference"
-    sequences_per_request = 16
 
-    def __init__(self, *, model: str) -> None:
+    def __init__(self, *, model: str, streamed: bool = False) -> None:
+        """`streamed`: each request costs a pass over all the weights, however much it asks."""
         self.model = model
+        self._timeout_s = STREAMED_TIMEOUT_S if streamed else None
+        self._pool = streamed_pool if streamed else benign_pool
+        self.sequences_per_request = ALL_AT_ONCE if streamed else 16
+
+    def pool(self, numerics: str) -> tuple[Variant, ...]:
+        """The benign pool that this reference can compute."""
+        return self._pool(numerics)
 
     def identity(self) -> Request:
         return Request(path="/identity", body=None)
@@ -145,7 +174,7 @@ class ReferenceDialect:
             "top_k": top_k,
             "variant": None if variant is None else dict(variant.options),
         }
-        return Request(path="/score", body=body)
+        return Request(path="/score", body=body, timeout_s=self._timeout_s)
 
     def scored(self, answer: bytes, sequences: Sequence[Tokens], top_k: int) -> list[Scores]:
         arrays = _arrays(answer)
@@ -172,7 +201,7 @@ class ReferenceDialect:
             "batch": self.sequences_per_request,
             "stop_ids": None,
         }
-        return Request(path="/generate", body=body)
+        return Request(path="/generate", body=body, timeout_s=self._timeout_s)
 
     def generated(self, answer: bytes, top_k: int) -> list[Generation]:
         arrays = _arrays(answer)

@@ -79,10 +79,10 @@ def _promises(pin: Pin, reported: Reported) -> Iterator[Row]:
     yield "engine.version", pin.engine.version, _or_unreported(reported.version)
     dtype = DTYPES.get(pin.numerics)
     if dtype is not None:
-        because = f"numerics {pin.numerics}"
-        yield f"{because}, dtype", dtype, _or_unreported(reported.dtype)
-        yield f"{because}, KV cache", dtype, _or_unreported(reported.kv_cache_dtype)
-        yield f"{because}, quantisation", NONE, _or_unreported(reported.quantization)
+        because = f"(numerics {pin.numerics})"
+        yield f"dtype {because}", dtype, _or_unreported(reported.dtype)
+        yield f"KV cache dtype {because}", dtype, _or_unreported(reported.kv_cache_dtype)
+        yield f"quantisation {because}", NONE, _or_unreported(reported.quantization)
 
 
 def _flags(pin: Pin, reported: Reported) -> Iterator[Row]:

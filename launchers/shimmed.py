@@ -2,7 +2,7 @@
 
 They run in the engine's environment, and are no part of this program. A pin names those that it
 uses (`engine.shims`). Python imports the `sitecustomize.py` of the first by itself, in every
-process of the engine; what the others hold can be imported.
+process of the engine; what the others hold can be imported, and so can what lies in `shared`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.base.errors import ConfigError
 
 SHIMS = Path(__file__).with_name("shims")
+SHARED = "shared"
 
 
 def known() -> list[str]:
@@ -26,17 +27,18 @@ def variables(names: Sequence[str]) -> dict[str, str]:
     """The environment variables that put shims in place, in this order; none for no shims."""
     if not names:
         return {}
-    path = os.pathsep.join(str(_folder(name)) for name in names)
+    folders = [*(_folder(name) for name in names), SHIMS / SHARED]
+    path = os.pathsep.join(map(str, folders))
     # Unwritten bytecode: the folder belongs to our package, and its hash to the pin's identity.
     return {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def digest(name: str) -> str:
-    """sha256 over the files of a shim: what stands in a verdict beside its name."""
-    folder = _folder(name)
+    """sha256 over the files of a shim and the shared ones: what a verdict has beside its name."""
+    files = [*_folder(name).rglob("*.py"), *(SHIMS / SHARED).rglob("*.py")]
     content = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        content.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+    for path in sorted(files):
+        content.update(f"{path.relative_to(SHIMS).as_posix()}\0".encode())
         content.update(hashlib.sha256(path.read_bytes()).digest())
     return content.hexdigest()
 

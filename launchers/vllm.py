@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -20,19 +19,11 @@ import orjson
 from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
+from launchers import vllm_running
 from launchers.dialect import Request, Tokens
 from launchers.pins import GREEDY, LoadedPin, SamplingTable
 from launchers.process import Command
-from launchers.running import NONE, Reported
-
-CONFIGURATION = re.compile(r"Initializing a V1 LLM engine \(v\S+\) with config: (.*)")
-SETTING = re.compile(
-    r"\b(dtype|max_seq_len|tensor_parallel_size|pipeline_parallel_size|data_parallel_size"
-    r"|decode_context_parallel_size|quantization|kv_cache_dtype|reasoning_parser|seed"
-    r"|enforce_eager|enable_prefix_caching|load_format|tokenizer_mode|trust_remote_code)"
-    r"=('[^']*'|[\w.]+)"
-)
-TOOL_PARSER = re.compile(r"non-default args: \{.*'tool_call_parser': '(\w+)'")  # as it was asked
+from launchers.running import Reported
 
 
 class VllmLauncher:
@@ -61,44 +52,7 @@ class VllmLauncher:
         return VllmDialect(model=loaded.pin.model.name)
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
-        return reported(answers, log)
-
-
-def reported(answers: Mapping[str, bytes], log: str) -> Reported:
-    """Most of it vLLM tells its log alone: the configuration of the engine, and what it was asked.
-
-    A KV cache that was left open has the model's dtype, unless a quantised checkpoint says more.
-    """
-    configuration, asked = CONFIGURATION.search(log), TOOL_PARSER.search(log)
-    pairs = SETTING.findall(configuration[1]) if configuration else []
-    told = {name: _setting(text) for name, text in pairs}
-    if asked:
-        told["tool_call_parser"] = asked[1]
-    if "max_seq_len" in told:
-        told["max_model_len"] = told["max_seq_len"]
-    dtype, cache = told.get("dtype"), told.get("kv_cache_dtype")
-    quantization = told.get("quantization", ...) or NONE
-    if cache == "auto":
-        cache = dtype if quantization == NONE else None
-    version = answers.get("/version")
-    return Reported(
-        version=None if version is None else _field(version, "version"),
-        dtype=_text(dtype),
-        kv_cache_dtype=_text(cache),
-        quantization=None if quantization is ... else str(quantization),
-        flags=told,
-    )
-
-
-def _setting(text: str) -> object:
-    """A value as vLLM's log writes it."""
-    plain = {"None": None, "True": True, "False": False}
-    value = text.strip("'").removeprefix("torch.")
-    return plain[value] if value in plain else int(value) if value.isdecimal() else value
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+        return vllm_running.reported(answers, log)
 
 
 def flags(args: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""config.json as the server reads it: the language model's own part, and how its weights are packed.
+"""config.json as the server reads it: the language model's part, and how its weights are packed.
 
 A multimodal checkpoint (Kimi K2.5 and later) nests the language model's keys under `text_config`
 and prefixes its tensors; it is computed as the language model alone, on text.

@@ -1,4 +1,4 @@
-"""A folder of safetensors: which tensors it holds, and their bytes when they are asked for.
+"""Files of safetensors: which tensors they hold, and their bytes when they are asked for.
 
 The files are read, not mapped: mapped pages count as the process's memory, and a streamed
 computation promises to stay below a limit. The format is a length (8 bytes, little endian), that
@@ -7,6 +7,7 @@ many bytes of JSON, and the tensors' bytes (huggingface/safetensors, README).
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,17 +40,12 @@ class StoredTensor:
 
 
 class CheckpointFiles:
-    """The tensors of all *.safetensors of a folder, by name. Safe for concurrent reads."""
+    """The tensors of safetensors files, by name. Safe for concurrent reads."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, paths: Iterable[Path]) -> None:
         self.tensors: dict[str, StoredTensor] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in paths:
             self.tensors |= _header(path)
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(tensor.size_bytes for tensor in self.tensors.values())
 
     def read(self, name: str) -> Tensor:
         """A tensor as it is stored. Raises CheckpointError if the file is cut short."""
@@ -62,6 +58,34 @@ class CheckpointFiles:
         with stored.path.open("rb", buffering=0) as file:
             _fill(memoryview(content.numpy()), file.fileno(), stored)
         return content.view(DTYPES[stored.dtype]).view(stored.shape)
+
+
+def write(path: Path, tensors: list[Tensor]) -> None:
+    """Write tensors named 0, 1, ... and see them on the disk. Raises OSError if it is full."""
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    table, start = {}, 0
+    for index, tensor in enumerate(tensors):
+        end = start + tensor.nbytes
+        offsets = [start, end]
+        shape = list(tensor.shape)
+        table[str(index)] = {"dtype": names[tensor.dtype], "shape": shape, "data_offsets": offsets}
+        start = end
+    header = json.dumps(table).encode()
+    with path.open("wb", buffering=0) as file:
+        for part in (len(header).to_bytes(8, "little"), header, *map(_bytes, tensors)):
+            _write_all(file.fileno(), memoryview(part))
+        os.fsync(file.fileno())
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+
+
+def _write_all(descriptor: int, content: memoryview) -> None:
+    """One call of the system writes 2 GiB at most."""
+    done = 0
+    while done < len(content):
+        done += os.write(descriptor, content[done:])
 
 
 def _fill(buffer: memoryview, descriptor: int, stored: StoredTensor) -> None:

@@ -29,7 +29,7 @@ class CheckpointWeights:
     """
 
     def __init__(self, folder: Path, config: LanguageModelConfig) -> None:
-        self.files = CheckpointFiles(folder)
+        self.files = CheckpointFiles(sorted(folder.glob("*.safetensors")))
         self._config = config
         self.others = [n for n in self.files.tensors if n.startswith(config.other_prefixes)]
         unclaimed = set(self.files.tensors).difference(self.others)
@@ -42,14 +42,14 @@ class CheckpointWeights:
         for name in sorted(unclaimed):
             self._add_plain(name)
 
-    def read(self, name: str) -> Tensor:
-        """Exactly what the checkpoint means, in the dtype that it takes."""
+    def read(self, name: str, device: str = "cpu") -> Tensor:
+        """Exactly what the checkpoint means, in the dtype that it takes; unpacked on `device`."""
         weight = self.table[name]
-        content = self.files.read(weight.stored)
+        content = self.files.read(weight.stored).to(device)
         if weight.scale is None:
             return content
         self._require_stored_shape(weight)
-        return dequantised(content, self.files.read(weight.scale), weight.shape[1])
+        return dequantised(content, self.files.read(weight.scale).to(device), weight.shape[1])
 
     def _add_plain(self, name: str) -> None:
         stored = self.files.tensors[name]

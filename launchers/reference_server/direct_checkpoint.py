@@ -7,6 +7,7 @@ that is implemented. Every tensor must be taken, with the shape that the config 
 import torch
 from checkpoint_config import UnsupportedModelError
 from checkpoint_weights import CheckpointWeights
+from direct_weights import KeptWeights, LayerWeights
 from torch import Tensor
 
 # Training, bookkeeping and token ids that only a generation loop reads.
@@ -27,16 +28,63 @@ HARMLESS = frozenset(
         "attention_dropout",
         "output_router_logits",
         "router_aux_loss_coef",
+        # What Transformers writes into a nested text_config: how to generate, what to return.
+        "_name_or_path",
+        "bad_words_ids",
+        "begin_suppress_tokens",
+        "decoder_start_token_id",
+        "diversity_penalty",
+        "do_sample",
+        "early_stopping",
+        "encoder_no_repeat_ngram_size",
+        "exponential_decay_length_penalty",
+        "finetuning_task",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "id2label",
+        "label2id",
+        "length_penalty",
+        "max_length",
+        "min_length",
+        "no_repeat_ngram_size",
+        "num_beam_groups",
+        "num_beams",
+        "num_return_sequences",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
+        "prefix",
+        "problem_type",
+        "remove_invalid_values",
+        "repetition_penalty",
+        "return_dict",
+        "return_dict_in_generate",
+        "sep_token_id",
+        "suppress_tokens",
+        "task_specific_params",
+        "temperature",
+        "tf_legacy_loss",
+        "tokenizer_class",
+        "top_k",
+        "top_p",
+        "torchscript",
+        "typical_p",
+        "use_bfloat16",
     ]
 )
 # Keys that would change the outputs: absent, or exactly one of these values.
 IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "hidden_act": ("silu",),
     "attention_bias": (False,),
-    "rope_scaling": (None,),
+    "add_cross_attention": (False,),
+    "chunk_size_feed_forward": (0,),
+    "cross_attention_hidden_size": (None,),
+    "is_decoder": (False,),
+    "is_encoder_decoder": (False,),
+    "pruned_heads": ({},),
+    "tie_encoder_decoder": (False,),
     "use_sliding_window": (False,),
 }
-ROPE_KEYS = frozenset(("rope_theta", "rope_type"))
 
 
 def require_known(
@@ -62,18 +110,9 @@ def need(config: dict, key: str) -> object:
     return config[key]
 
 
-def rope_theta(config: dict) -> float:
-    """The base of plain RoPE, spelled in either of two ways, or in both alike."""
-    parameters = config.get("rope_parameters") or {"rope_type": "default"}
-    if parameters.get("rope_type") != "default" or not parameters.keys() <= ROPE_KEYS:
-        raise UnsupportedModelError(
-            f"config.json: rope_parameters = {parameters!r}; the direct implementation has only"
-            " rope_type 'default'"
-        )
-    thetas = {keys["rope_theta"] for keys in (config, parameters) if "rope_theta" in keys}
-    if len(thetas) != 1:
-        raise UnsupportedModelError(f"config.json: rope_theta = {sorted(thetas)}; expected one")
-    return float(thetas.pop())
+def layer_name(index: int, name: str) -> str:
+    """The name in the checkpoint of a weight of a decoder layer."""
+    return f"model.layers.{index}.{name}.weight"
 
 
 class Checkpoint:
@@ -89,12 +128,11 @@ class Checkpoint:
         self.claim(name, shape)
         return self._weights.read(name).to(dtype or self._dtype)
 
-    def take_layer(self, index: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-        """All the tensors of one decoder layer, by the names within it, without '.weight'."""
-        return {
-            name: self.take(f"model.layers.{index}.{name}.weight", shape)
-            for name, shape in shapes.items()
-        }
+    def take_layer(self, index: int, shapes: dict[str, tuple[int, ...]]) -> LayerWeights:
+        """All the tensors of one decoder layer."""
+        return KeptWeights(
+            {name: self.take(layer_name(index, name), shape) for name, shape in shapes.items()}
+        )
 
     def claim(self, name: str, shape: tuple[int, ...]) -> None:
         """Raise UnsupportedModelError if there is no such tensor of this shape."""

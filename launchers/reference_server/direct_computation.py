@@ -16,6 +16,7 @@ from torch import Tensor
 ARCHITECTURES = {
     "qwen3_moe": (direct_qwen3_moe.require_supported, direct_qwen3_moe.Qwen3MoeLayers),
     "deepseek_v3": (direct_deepseek_v3.require_supported, direct_deepseek_v3.DeepseekV3Layers),
+    "kimi_k2": (direct_deepseek_v3.require_supported, direct_deepseek_v3.DeepseekV3Layers),
 }
 
 
@@ -63,7 +64,8 @@ class DirectComputation:
         hidden = self._embedding[piece.tokens]  # (B, C, D)
         visible = visible_slots(piece.valid, piece.tokens.shape[1])  # (B, C, S)
         for index in range(self._layer_count):
-            hidden = self._layers.layer(index, hidden, piece.positions, visible, memory)
+            hidden = self._layers.attend(index, hidden, piece.positions, visible, memory)
+            (hidden,) = self._layers.feed(index, [hidden])
         return rms_norm(hidden, self._norm, self._epsilon)
 
     def logits(self, hidden: Tensor) -> Tensor:

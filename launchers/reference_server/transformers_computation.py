@@ -15,16 +15,11 @@ from checkpoint_config import read_language_config
 from checkpoint_weights import CheckpointWeights
 from reference_computation import DTYPES, Piece
 from torch import Tensor
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    DynamicCache,
-)
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, DynamicCache
+from transformers_config import own_config
 
 ATTENTIONS = ("eager", "sdpa")
-RENAMED = {"kimi_k2": "deepseek_v3"}  # Kimi's model_type: Transformers' name of the architecture
-_EXPERTS = {"float32": "grouped_mm", "bfloat16": "grouped_mm", "float64": "eager"}
+EXPERTS = {"float32": "grouped_mm", "bfloat16": "grouped_mm", "float64": "eager"}
 
 
 class TransformersComputation:
@@ -36,7 +31,7 @@ class TransformersComputation:
             **source,
             dtype=DTYPES[dtype],
             attn_implementation=attention,
-            experts_implementation=_EXPERTS[dtype],
+            experts_implementation=EXPERTS[dtype],
             local_files_only=True,
             output_loading_info=True,
         )
@@ -77,18 +72,12 @@ class TransformersComputation:
 
 
 def _loader(folder: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """How Transformers loads this folder: itself, or, if it cannot read the weights, from ours.
-
-    Ours are the language model alone, dequantised: Transformers reads int4 only with the
-    compressed-tensors package, knows `kimi_k2` by the name of its architecture, deepseek_v3, and
-    would load a wrapper with its vision tower.
-    """
+    """How Transformers loads this folder: by itself, or from weights that we have dequantised."""
     language = read_language_config(folder)
-    kind = language.keys.get("model_type")
-    if language.packing is None and not language.prefix and kind not in RENAMED:
+    config = own_config(language)
+    if config is None:
         return AutoModelForCausalLM.from_pretrained, {"pretrained_model_name_or_path": folder}
     weights = CheckpointWeights(folder, language)
-    config = AutoConfig.for_model(**language.keys | {"model_type": RENAMED.get(kind, kind)})
     return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained, {
         "pretrained_model_name_or_path": None,
         "config": config,

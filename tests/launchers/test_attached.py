@@ -11,7 +11,7 @@ from launchers.attached import recognise
 from launchers.dialect import Dialect
 from launchers.reference import ReferenceDialect
 from launchers.registry import LAUNCHERS, launcher
-from launchers.sglang import SglangDialect
+from launchers.sglang_dialect import SglangDialect
 from launchers.vllm import VllmDialect
 
 URL = "http://host:8000"
@@ -69,7 +69,7 @@ def test_anything_else_is_refused_and_named(answers: Mapping[str, bytes]) -> Non
 def test_every_engine_of_the_registry_can_be_launched_and_no_other() -> None:
     for name in LAUNCHERS:
         assert launcher(name).ready_path.startswith("/")
-    with pytest.raises(ConfigError, match="'exllama'; known are reference, sglang"):
+    with pytest.raises(ConfigError, match="'exllama'; known are ktransformers, reference, sglang"):
         launcher("exllama")
 
 

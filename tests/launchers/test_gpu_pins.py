@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 from harness.base.errors import ConfigError
 from hw_profiles import node as profiles
 from hw_profiles.audit import Needs, audit
-from launchers import argv, contracts, environments, pins, shimmed
+from launchers import argv, contracts, environments, pins
 from launchers.pins import DeploymentTable, LoadedPin, load
 from tests.hw_profiles import readings
 
@@ -141,16 +139,7 @@ def test_a_deployment_that_makes_no_sense_is_refused(change: str, message: str) 
         load(JOINED, [change])
 
 
-def test_ktransformers_on_gpus_gets_the_two_questions_and_no_shim_for_a_cpu() -> None:
+def test_ktransformers_on_gpus_has_its_own_shim_and_not_the_one_that_hides_gpu_kernels() -> None:
     names = [name for name in NAMES if "/ktransformers-" in name]
-    assert {load(name).pin.engine.shims for name in names} == {("ktransformers_gpu",)}
-    asked = "import sys; print([type(f).__name__ for f in sys.meta_path[:2]], *sys.path)"
-    run = subprocess.run(
-        [sys.executable, "-c", asked],
-        env=shimmed.variables(["ktransformers_gpu"]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.startswith("['After',"), run.stdout + run.stderr
-    assert str(shimmed.SHIMS / "sglang") not in run.stdout.split()
+    assert {load(name).pin.engine.shims for name in names} == {("ktransformers",)}
+    assert {load(name).pin.engine.shims for name in NAMES if name not in names} == {()}

@@ -3,6 +3,7 @@
 Its Python part asks for CUDA streams and events, and for pinned memory, whether there is a GPU or
 not. With KT_FORCE_SYNC_SUBMIT and SGLANG_KT_HYBRID_NO_CPU_STREAM nothing runs beside anything else,
 so there is nothing that a stream could order, and no device that pinned memory could be copied to.
+Where torch is built with CUDA, all is left as it is.
 """
 
 import functools
@@ -46,6 +47,8 @@ def install():
 def _replace():
     import torch
 
+    if torch.version.cuda is not None:
+        return
     torch.cuda.Stream = torch.cuda.Event = NoStream
     torch.cuda.stream = lambda stream: stream
     torch.cuda.current_stream = lambda device=None: NoStream()

@@ -16,5 +16,7 @@ def install():
 def _define():
     import torch
 
+    if torch.version.cuda is not None:
+        return
     for operator in ("nms", "qnms"):
         torch.library.define(f"torchvision::{operator}", SCHEMA)
