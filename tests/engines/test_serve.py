@@ -250,12 +250,13 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def test_ctrl_c_stops_the_engine(free_port: int) -> None:
-    with serving("tiny-moe/reference", "--port", str(free_port)) as (command, url):
-        assert url == f"http://127.0.0.1:{free_port}"
+def test_it_listens_where_it_is_told_and_ctrl_c_stops_the_engine(free_port: int) -> None:
+    address = ["--host", "127.0.0.2", "--port", str(free_port)]
+    with serving("tiny-moe/reference", *address) as (command, url):
+        assert url == f"http://127.0.0.2:{free_port}"
         assert httpx.get(url + "/identity", trust_env=False).status_code == 200
         pid, engine = engine_of(command)
-        assert engine == url  # nothing stands before it
+        assert engine == f"http://127.0.0.1:{free_port}"  # the same port: nothing stands before it
         command.send_signal(signal.SIGINT)
         output, errors = command.communicate(timeout=60)
     assert (command.returncode, output) == (130, "")
