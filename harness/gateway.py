@@ -7,10 +7,11 @@ arrive. A stream that the engine does not end is broken off, never ended.
 It runs in a thread with an event loop of its own: the main thread watches the engine and gets the
 signals. Nothing that a client sends is logged.
 
-Trade-offs accepted: each request has a connection of its own to the engine (on loopback, about
-0.1 ms), since a kept one may be closed by the engine just as a POST that must not be repeated is
-sent on it. Bodies are read whole before they are forwarded, up to 32 MiB each. A compressed request
-body is refused: what cannot be read cannot be held.
+Trade-offs accepted: each request has a connection of its own to the engine, since a kept one may be
+closed by the engine just as a POST that must not be repeated is sent on it. Bodies are read whole
+before they are forwarded, up to 32 MiB each, and reading one holds up all streams. A compressed
+request body is refused: what cannot be read cannot be held. An answer without a content type gets
+application/octet-stream, as aiohttp has it.
 """
 
 from __future__ import annotations
