@@ -5,19 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness import fitting, ports
 from harness.address import Address, address
 from harness.base.errors import ConfigError, RequestError
 from harness.client import Asker, Endpoint
-from launchers import attached, environments, pins, process
+from launchers import attached, environments, gpu_lock, pins, process, running, shimmed
 from launchers.capabilities import Capabilities
 from launchers.dialect import Reply, Request
+from launchers.model_files import silent
 from launchers.pins import LoadedPin
 from launchers.prober import PROBE_TIMEOUT_S
+from launchers.process import RunningProcess
 from launchers.registry import launcher
+from launchers.running import Comparison
 
 Announce = Callable[[str], None]
 RATE_LIMIT_RETRIES = 3  # of each request to somebody else's server
@@ -34,6 +38,7 @@ class Opened:
     pin: LoadedPin | None  # None: somebody else's server
     identity: dict[str, Any]
     launch_seconds: float | None
+    running: Comparison | None  # the pin against what the engine says of itself; None: no pin
     capabilities: Capabilities | None = None  # None: all that its dialect can say
 
     def described(self) -> dict[str, Any]:
@@ -46,27 +51,44 @@ class Opened:
                 "changes": list(self.pin.changes),
                 "model_files": dict(self.pin.pin.model.files),
                 "environment": self.pin.pin.engine.environment,
+                "shims": {name: shimmed.digest(name) for name in self.pin.pin.engine.shims},
             }
         known = {"title": self.title, "pin": pin, "identity": self.identity}
+        known["running"] = None if self.running is None else asdict(self.running)
         if self.capabilities is not None:
             known["capabilities"] = self.capabilities.table()
         return known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """An engine that we started, and that answers."""
+
+    process: RunningProcess
+    endpoint: Endpoint
+    began: float  # of the launch, by time.monotonic
 
 
 def is_url(name: str) -> bool:
     return "://" in name
 
 
-def prepared(name: str, changes: Sequence[str]) -> LoadedPin | None:
-    """The pin, its model verified; None for a URL. Everything that can be refused cheaply is."""
+def prepared(name: str, changes: Sequence[str], announce: Announce = silent) -> LoadedPin | None:
+    """The pin, its model verified; None for a URL. Everything that can be refused cheaply is.
+
+    A large model is read whole the first time, which `announce` tells of; then it is known.
+    """
     if is_url(name):
         if changes:
             raise ConfigError(f"--set {changes[0]} changes a pin, but {name} is a running server")
         address(name)
         return None
-    loaded = pins.load(name, changes)
-    launcher(loaded.pin.engine.name)
-    pins.verify_model(loaded)
+    unread = pins.read(name, changes)
+    launcher(unread.pin.engine.name)
+    fitting.require_launchable(unread)
+    loaded = pins.load(name, changes, announce)
+    fitting.require_files(loaded)
+    pins.verify_model(loaded, announce)
     return loaded
 
 
@@ -80,13 +102,37 @@ def opened(
         with Endpoint(place.base, retries=RATE_LIMIT_RETRIES) as endpoint:
             yield _attach(endpoint, place, announce)
         return
+    with launched(loaded, log=log, announce=announce) as engine:
+        asker = Asker(engine.endpoint, launcher(loaded.pin.engine.name).dialect(loaded))
+        try:
+            yield _opened(asker, loaded, log, engine.began)
+        except RequestError as error:
+            time.sleep(DYING_S)
+            engine.process.require_alive()  # a dead engine is the better explanation
+            end = "\n".join(f"  {line}" for line in process.end_of_log(log))
+            raise RequestError(f"{error}\nlog: {log}, which ends:\n{end}") from error
+
+
+@contextmanager
+def launched(
+    loaded: LoadedPin,
+    *,
+    log: Path,
+    announce: Announce,
+    host: str = ports.LOOPBACK,
+    port: int | None = None,
+) -> Generator[Launched]:
+    """Starts the pin's engine, ready to answer on `host` and `port` (None: a free one), and stops
+    it when the block ends."""
     environment = environments.build(loaded.pin.engine.environment, announce=announce)
     starter = launcher(loaded.pin.engine.name)
-    port = process.free_port()
+    port = port or process.free_port()
     command = starter.command(loaded, python=environment.python, port=port)
+    if host != ports.LOOPBACK:  # every engine's parser takes the last of a flag given twice
+        command = replace(command, argv=(*command.argv, "--host", host))
     announce(f"starting {loaded.title}")
     began = time.monotonic()
-    with Endpoint(f"http://127.0.0.1:{port}") as endpoint:
+    with gpu_lock.held(loaded) as held, Endpoint(ports.url(host, port)) as endpoint:
 
         def ready() -> bool:
             try:
@@ -96,21 +142,18 @@ def opened(
 
         deadline = loaded.pin.engine.ready_deadline_s
         with process.running(
-            command, log=log, ready=ready, deadline_s=deadline, announce=announce
-        ) as engine:
-            asker = Asker(endpoint, starter.dialect(loaded))
-            try:
-                yield _launched(asker, loaded, began)
-            except RequestError as error:
-                time.sleep(DYING_S)
-                engine.require_alive()  # a dead engine is the better explanation
-                end = "\n".join(f"  {line}" for line in process.end_of_log(log))
-                raise RequestError(f"{error}\nlog: {log}, which ends:\n{end}") from error
+            command, log=log, ready=ready, deadline_s=deadline, announce=announce, held=held
+        ) as started:
+            yield Launched(process=started, endpoint=endpoint, began=began)
 
 
-def _launched(asker: Asker, loaded: LoadedPin, began: float) -> Opened:
+def _opened(asker: Asker, loaded: LoadedPin, log: Path, began: float) -> Opened:
+    starter = launcher(loaded.pin.engine.name)
     # The first request with logprobs compiles (1.5 s, 15 s the very first time): it is launching.
     asker.score([(1, 2, 3)], 1, at_once=1)
+    asked = {path: Request(path=path, body=None) for path in starter.questions}
+    answers = {path: asker.endpoint.send(request) for path, request in asked.items()}
+    reported = starter.reported(answers, log.read_text("utf-8", "replace"))
     return Opened(
         asker=asker,
         title=loaded.title,
@@ -118,6 +161,7 @@ def _launched(asker: Asker, loaded: LoadedPin, began: float) -> Opened:
         pin=loaded,
         identity=_identity(asker),
         launch_seconds=time.monotonic() - began,
+        running=running.compare(loaded.pin, reported),
     )
 
 
@@ -136,6 +180,7 @@ def _attach(endpoint: Endpoint, place: Address, announce: Announce) -> Opened:
         pin=None,
         identity=_identity(asker),
         launch_seconds=None,
+        running=None,
         capabilities=capabilities,
     )
 

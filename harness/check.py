@@ -1,5 +1,6 @@
 """The differential check of one running candidate against a trace: asks, compares, stops.
 
+    pin the engine runs as its pin says                          exact; only for what we started
     L0  the same prompts become the same token ids               exact
     L2  the candidate scores the reference's own tokens          against the reference
     L1  it agrees with itself: again, busy, decoding, in chunks  no reference needed
@@ -16,10 +17,10 @@ import numpy as np
 
 from harness.checker import forced as classes
 from harness.checker.outcome import LevelResult, Word
-from harness.levels import consistency, contract, forced
+from harness.levels import configured, consistency, contract, forced
 from harness.levels.state import Check
 
-LEVELS = {"L0": contract, "L2": forced, "L1": consistency}
+LEVELS = {"pin": configured, "L0": contract, "L2": forced, "L1": consistency}
 
 
 def run(check: Check) -> None:
@@ -30,6 +31,8 @@ def run(check: Check) -> None:
     for i, token in vocabulary.items():
         check.classes[i] = classes.token_class(token)
     for name, level in LEVELS.items():
+        if level is configured and check.opened.running is None:
+            continue
         before, began = check.tokens, time.monotonic()
         word, reasons = level.run(check)
         check.levels.append(

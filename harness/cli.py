@@ -156,6 +156,68 @@ def record(
     typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
+@app.command()
+def doctor(
+    pin: Annotated[
+        list[str] | None, typer.Argument(help="Pins (MODEL/NAME or a path); none: the node alone.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="A hardware profile, or the path of one; else the pin's.")
+    ] = None,
+    changes: Changes = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """What would keep a pin from running here: its flags, model files, and this node."""
+    import json
+
+    from harness import doctor as diagnosis
+    from harness import doctor_text
+    from harness.terminal import announcing
+
+    if changes and not pin:
+        raise ConfigError(f"--set {changes[0]} changes a pin, and none is named")
+    with announcing() as announce:
+        if pin:
+            found = diagnosis.of_pins(pin, changes or (), profile, announce)
+        else:
+            found = [diagnosis.of_node(profile)]
+    if as_json:
+        typer.echo(json.dumps(diagnosis.to_table(found), indent=1))
+    else:
+        doctor_text.show(found)
+    raise typer.Exit(diagnosis.exit_code(found))
+
+
+@app.command()
+def serve(
+    pin: Annotated[str, typer.Argument(help="MODEL/NAME or a path.")],
+    enforce: Annotated[
+        bool, typer.Option("--enforce", help="Refuse what the model's sampling contract forbids.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The port; else a free one.")
+    ] = None,
+    changes: Changes = None,
+) -> None:
+    """Starts a pin's engine and prints its base URL; Ctrl-C stops it."""
+    from harness import serving
+    from harness.terminal import announcing
+
+    def tell(url: str) -> None:
+        print(url, flush=True)
+
+    with announcing() as announce:
+        serving.serve(
+            pin,
+            changes or (),
+            address=serving.Address(host=host, port=port),
+            enforce=enforce,
+            announce=announce,
+            tell=tell,
+        )
+
+
 @env.command("build")
 def env_build(pin: str) -> None:
     """Builds the environment of a pin's engine; once, then it is reused."""

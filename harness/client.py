@@ -23,7 +23,7 @@ from launchers.dialect import Dialect, Reply, Request, Tokens
 from launchers.pins import SamplingTable
 
 T = TypeVar("T")
-TIMEOUT = httpx.Timeout(connect=10, read=300, write=60, pool=None)
+ANSWER_S = 300.0  # how long an answer may take, unless a request says otherwise
 BUSY = 16  # requests in flight when a server is to be busy
 RATE_LIMITED = 429
 LONGEST_WAIT_S = 20.0  # of one wait, whatever a server asks for in Retry-After
@@ -46,7 +46,7 @@ class Endpoint:
         self._client = httpx.Client(
             headers=headers,
             limits=limits,
-            timeout=TIMEOUT,
+            timeout=_waiting(ANSWER_S),
             trust_env=False,
             verify=httpx.create_ssl_context(trust_env=True),
         )
@@ -109,7 +109,8 @@ class Endpoint:
 
     def _once(self, request: Request, timeout_s: float | None) -> httpx.Response:
         where = f"{self.url}{request.path}"
-        timeout = TIMEOUT if timeout_s is None else httpx.Timeout(timeout_s, pool=None)
+        answer_s = request.timeout_s or ANSWER_S
+        timeout = _waiting(answer_s) if timeout_s is None else httpx.Timeout(timeout_s, pool=None)
         if request.body is None:
             return self._client.get(where, timeout=timeout)
         return self._client.post(
@@ -135,6 +136,10 @@ def _root(error: BaseException) -> BaseException:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
+
+
+def _waiting(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(connect=10, read=seconds, write=60, pool=None)
 
 
 class Asker:

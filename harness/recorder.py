@@ -28,7 +28,7 @@ from harness.client import BUSY, flatten, in_parallel, parts
 from harness.recording import PoolUnit, Recorded, Token
 from launchers.dialect import Tokens, Variant
 from launchers.pins import OWN, tokenizer_hash
-from launchers.reference import ReferenceDialect, benign_pool
+from launchers.reference import ReferenceDialect
 
 Announce = Callable[[str], None]
 TOP_K = 20  # vLLM's own limit
@@ -52,7 +52,7 @@ def record(
     vocabulary = _vocabulary(opened, reference, sequences, announce)
     pool: list[PoolUnit] = []
     for numerics in classes:
-        for variant in benign_pool(numerics):
+        for variant in reference.pool(numerics):
             announce(f"pool {numerics}: {variant.name}")
             pool += _pool_units(opened, reference, sequences, numerics, variant)
     strata = tuple(dict.fromkeys(case.stratum for case in cases))

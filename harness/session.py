@@ -27,8 +27,9 @@ from harness.recording import Trace
 from harness.report import page
 from harness.verdict import Verdict
 from launchers import pins
+from launchers.model_files import silent
 from launchers.pins import LoadedPin
-from launchers.reference import RECORDED
+from launchers.reference import RECORDED, recorded
 from suites import corpus
 
 Announce = Callable[[str], None]
@@ -51,7 +52,7 @@ def check_candidate(
     run: Path | None = None,
 ) -> tuple[Verdict, Path]:
     """The verdict of one candidate and its run directory. Raises an EnginediffError."""
-    loaded = candidate.prepared(name, changes)
+    loaded = candidate.prepared(name, changes, announce)
     tolerances = promised(loaded, numerics, against)
     run = run or new_run()
     log = run / "engine.log"
@@ -70,12 +71,14 @@ def check_candidate(
     return result, run
 
 
-def promise(name: str, changes: Sequence[str], numerics: str | None) -> str:
+def promise(
+    name: str, changes: Sequence[str], numerics: str | None, announce: Announce = silent
+) -> str:
     """The numerics class that a candidate is judged by, unless a trace's strictest is another.
 
     Raises ConfigError where the candidate could not be checked against any trace.
     """
-    loaded = candidate.prepared(name, changes)
+    loaded = candidate.prepared(name, changes, announce)
     if numerics is not None and numerics not in pins.NUMERICS_CLASSES:
         known = " or ".join(pins.NUMERICS_CLASSES)
         raise ConfigError(f"--numerics is {numerics!r}; it must be {known}")
@@ -120,14 +123,22 @@ def record_trace(
     *,
     path: Path,
     announce: Announce,
-    classes: Sequence[str] = RECORDED,
+    classes: Sequence[str] | None = None,
 ) -> None:
     """Launches a reference pin (or attaches to a running one) and records it to `path`.
 
-    `classes`: the numerics classes that the trace can judge, the strictest first.
+    `classes`: the numerics classes that the trace can judge, the strictest first; None: all that
+    there is a benign pool for.
     """
     cases = corpus.load()
-    loaded = candidate.prepared(name, changes)
+    loaded = candidate.prepared(name, changes, announce)
+    possible = RECORDED if loaded is None else recorded(loaded.model_path)
+    for numerics in classes or ():
+        if numerics not in possible:
+            raise ConfigError(
+                f"a trace of {name} can hold tolerances for {', '.join(possible)}, and none for "
+                f"{numerics!r}: its weights are others"
+            )
     log = new_run() / "engine.log"
     with candidate.opened(name, loaded, log=log, announce=announce) as opened:
         recorder.record(
@@ -136,7 +147,7 @@ def record_trace(
             corpus=corpus.fingerprint(),
             path=path,
             announce=announce,
-            classes=classes,
+            classes=classes or possible,
         )
 
 

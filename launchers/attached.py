@@ -20,6 +20,7 @@ from launchers.openai import OpenAiDialect
 from launchers.prober import Ask, Prober, excerpt
 from launchers.probing import Core
 from launchers.reference import ReferenceDialect
+from launchers.sglang_dialect import SglangDialect
 from launchers.vllm import VllmDialect
 
 Get = Callable[[str], bytes | None]  # the body of a 200 answer to a GET; None: any other status
@@ -58,6 +59,11 @@ def recognise(get: Get, url: str, model: str | None = None) -> Dialect:
     identity = _table(get("/identity"))
     if identity.get("engine") == "enginediff-reference":
         return ReferenceDialect(model=str(identity["model"]))
+    server = _table(get("/server_info"))
+    if "served_model_name" in server and "version" in server:
+        name = str(server["served_model_name"])
+        _require_listed(model or name, [{"id": name}], url)
+        return SglangDialect(model=name)
     models = served(get)
     name = chosen(models, url, model)
     if "version" in _table(get("/version")):

@@ -15,6 +15,7 @@ from harness.base.case import Chat
 from harness.base.record import Generation, Scores
 from launchers.pins import LoadedPin, SamplingTable
 from launchers.process import Command
+from launchers.running import Reported
 
 Tokens = tuple[int, ...]
 
@@ -25,6 +26,7 @@ class Request:
 
     path: str
     body: Mapping[str, Any] | None
+    timeout_s: float | None = None  # for the answer; None: the client's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,4 +101,9 @@ class Launcher(Protocol):
 
     def dialect(self, loaded: LoadedPin) -> Dialect: ...
 
+    def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
+        """What the engine says of itself: the answers to `questions`, and its log so far."""
+        ...
+
     ready_path: str  # answers 200 when the engine can serve
+    questions: tuple[str, ...]  # paths that say, with 200, what it is

@@ -6,18 +6,17 @@ Named by `MODEL/NAME` (shipped under `launchers/pins/`) or by a path, so that us
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from harness.base import strict_toml
 from harness.base.errors import ConfigError
+from launchers import derivation
+from launchers.model_files import Announce, hash_files, hash_names, names, require_model, silent
 
 SHIPPED = Path(__file__).parent / "pins"
 MODELS = Path(__file__).parent / "models"
@@ -25,7 +24,6 @@ MODELS = Path(__file__).parent / "models"
 NUMERICS_CLASSES = ("fp32", "bf16", "int4-weights", "mxfp4-weights")
 STATES = ("verified", "unverified", "unsupported")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-CHANGES_OUTPUTS = re.compile(r".*\.(safetensors|json|jinja|model|tiktoken|py)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +35,7 @@ class EngineTable:
     environment: str  # a lock file in launchers/locks
     ready_deadline_s: float  # from start to the first good answer
     parser: str | None = None  # the lock whose argument parser reads `args`; None: `environment`
+    shims: tuple[str, ...] = ()  # folders of launchers/shims that it is started with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +91,7 @@ class DeploymentTable:
     gpu_memory_gb: float  # over all GPUs of all nodes: weights, and what the engine needs beside
     host_memory_gb: float  # of each node
     disk_gb: float  # the model's folder, on each node
+    cpu_features: tuple[str, ...] = ()  # what its kernels want, in the Linux kernel's spelling
     join: JoinTable | None = None  # how several nodes become one engine; None: one node
 
 
@@ -155,17 +155,31 @@ class LoadedPin:
         return " ".join([self.name, *(f"--set {change}" for change in self.changes)])
 
 
-def load(name: str, changes: Sequence[str] = ()) -> LoadedPin:
-    """The pin `MODEL/NAME` or at a path, with `KEY=VALUE` changes. Raises ConfigError."""
+def load(name: str, changes: Sequence[str] = (), announce: Announce = silent) -> LoadedPin:
+    """The pin `MODEL/NAME` or at a path, with `KEY=VALUE` changes. Raises ConfigError.
+
+    Another `model.path` takes the hashes of that folder's files: large ones are read the first
+    time, which `announce` tells of.
+    """
+    loaded = read(name, changes)
+    if not takes_hashes(changes):
+        return loaded
+    model = replace(loaded.pin.model, files=hash_files(loaded.model_path, announce))
+    return replace(loaded, pin=replace(loaded.pin, model=model))
+
+
+def takes_hashes(changes: Sequence[str]) -> bool:
+    """Whether the pin is derived with a model folder of the user's, whatever is in it."""
+    return derivation.sets(changes, "model.path") and not derivation.sets(changes, "model.files")
+
+
+def read(name: str, changes: Sequence[str] = ()) -> LoadedPin:
+    """As `load`, with no file of a model read: those of another `model.path` are not known yet."""
     path = _locate(name)
     table = strict_toml.load(path)
     for change in changes:
-        _apply(table, change)
+        derivation.apply(table, change)
     where = f"{path} with {', '.join(changes)}" if changes else str(path)
-    own_folder = _sets(changes, "model.path") and not _sets(changes, "model.files")
-    if own_folder and "path" in strict_toml.convert(Mapping[str, Any], table["model"], where):
-        folder = _model_folder(str(table["model"]["path"]), path)
-        table["model"]["files"] = hash_files(folder)
     pin = strict_toml.convert(Pin, table, where)
     _check(pin, where)
     return LoadedPin(
@@ -176,42 +190,38 @@ def load(name: str, changes: Sequence[str] = ()) -> LoadedPin:
     )
 
 
-def hash_files(folder: Path) -> dict[str, str]:
-    """sha256 of each file of a model folder that can change an output."""
+def verify_model(loaded: LoadedPin, announce: Announce = silent) -> None:
+    """Raises ConfigError unless the folder holds exactly the files that the pin fixes.
+
+    Names are compared before anything is read, and weights are read last: they take minutes.
+    """
+    folder, pinned = loaded.model_path, loaded.pin.model.files
     require_model(folder)
-    names = sorted(p.name for p in folder.iterdir() if CHANGES_OUTPUTS.fullmatch(p.name))
-    return {name: _sha256(folder / name) for name in names}
+    there = names(folder)
+    missing = sorted(pinned.keys() - set(there))
+    if missing:
+        raise ConfigError(f"{folder}: {missing[0]} is missing; {loaded.name} pins it")
+    unpinned = [name for name in there if name not in pinned]
+    if unpinned:
+        found = hash_names(folder, unpinned[:1], announce)
+        raise ConfigError(
+            f"{folder}: {unpinned[0]} can change outputs and is not pinned; add it to "
+            f"[model.files] of {loaded.name}, with sha256 {found[unpinned[0]]}"
+        )
+    weights = [name for name in there if name.endswith(".safetensors")]
+    for part in ([name for name in there if name not in weights], weights):
+        _require_pinned(loaded, hash_names(folder, part, announce))
 
 
-def verify_model(loaded: LoadedPin) -> None:
-    """Raises ConfigError unless the folder holds exactly the files that the pin fixes."""
-    require_model(loaded.model_path)
-    found = hash_files(loaded.model_path)
-    pinned = dict(loaded.pin.model.files)
-    for name in sorted(found.keys() | pinned.keys()):
-        if name not in found:
-            raise ConfigError(f"{loaded.model_path}: {name} is missing; {loaded.name} pins it")
-        if name not in pinned:
+def _require_pinned(loaded: LoadedPin, found: Mapping[str, str]) -> None:
+    for name, sha256 in found.items():
+        pinned = loaded.pin.model.files[name]
+        if sha256 != pinned:
             raise ConfigError(
-                f"{loaded.model_path}: {name} can change outputs and is not pinned; add it to "
-                f"[model.files] of {loaded.name}, with sha256 {found[name]}"
-            )
-        if found[name] != pinned[name]:
-            raise ConfigError(
-                f"{loaded.model_path / name} has sha256 {found[name]}, but {loaded.name} pins "
-                f"{pinned[name]}; if the change is meant, say --set model.path="
+                f"{loaded.model_path / name} has sha256 {sha256}, but {loaded.name} pins "
+                f"{pinned}; if the change is meant, say --set model.path="
                 f"{loaded.model_path}: the derived pin takes the hashes as they are"
             )
-
-
-def require_model(folder: Path) -> None:
-    """Raises ConfigError unless `folder` is a model folder with configuration and weights."""
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: there is no such model folder")
-    if not (folder / "config.json").is_file():
-        raise ConfigError(f"{folder}: holds no config.json; it is not a model folder")
-    if not any(folder.glob("*.safetensors")):
-        raise ConfigError(f"{folder}: holds no weights (*.safetensors)")
 
 
 def tokenizer_hash(files: Mapping[str, str]) -> str:
@@ -246,36 +256,6 @@ def _model_folder(path: str, pin: Path) -> Path:
     return (pin.parent / Path(path).expanduser()).absolute()
 
 
-def _apply(table: dict[str, Any], change: str) -> None:
-    key, equals, text = change.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {change}: must be KEY=VALUE, as in --set args.dtype=bfloat16")
-    parts = key.split(".")
-    place: dict[str, Any] = table
-    for part in parts[:-1]:
-        inner = place.setdefault(part, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"--set {change}: {part!r} is a value, not a table")
-        place = cast("dict[str, Any]", inner)
-    place[parts[-1]] = _value(text)
-
-
-def _value(text: str) -> object:
-    """A TOML value, or JSON (`{"rope_theta": 2e4}`), or else the text as it stands."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        pass
-    try:
-        return copy.copy(json.loads(text))
-    except json.JSONDecodeError:
-        return text
-
-
-def _sets(changes: Sequence[str], prefix: str) -> bool:
-    return any(change.split("=")[0].startswith(prefix) for change in changes)
-
-
 def _check(pin: Pin, where: str) -> None:
     if pin.schema != 1:
         raise ConfigError(f"{where}: schema is {pin.schema}; this enginediff reads 1")
@@ -289,8 +269,18 @@ def _check(pin: Pin, where: str) -> None:
         )
     if pin.engine.ready_deadline_s <= 0:
         raise ConfigError(f"{where}: engine.ready_deadline_s must be above 0")
+    if pin.provenance.state == "verified" and not pin.model.files:
+        raise ConfigError(f"{where}: model.files is empty; a verified pin fixes its model's files")
+    if pin.deployment is not None:
+        _check_deployment(pin.deployment, where)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _check_deployment(table: DeploymentTable, where: str) -> None:
+    for name in ("nodes", "gpus_per_node", "gpu_memory_gb", "disk_gb"):
+        if not getattr(table, name) > 0:
+            raise ConfigError(f"{where}: deployment.{name} must be above 0")
+    if (table.nodes > 1) != (table.join is not None):
+        raise ConfigError(
+            f"{where}: deployment.join says how several nodes become one engine; it must be there "
+            f"for more than one node and only then, and deployment.nodes is {table.nodes}"
+        )

@@ -182,12 +182,15 @@ def running(
     deadline_s: float,
     announce: Callable[[str], None],
     grace_s: float = GRACE_S,
+    held: tuple[int, ...] = (),
 ) -> Generator[RunningProcess]:
     """Yields the engine when `ready()` is true; nothing of it is left after the block.
 
+    `held` as in `started`.
+
     `ready` is False while the engine loads, and may raise EnginediffError to end the wait.
     """
-    with started(command, log=log, grace_s=grace_s) as process:
+    with started(command, log=log, grace_s=grace_s, held=held) as process:
         process.wait_until_ready(ready, deadline_s, announce)
         yield process
 

@@ -6,9 +6,10 @@ The server itself (`reference_server/`) runs in an environment of its own; here 
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,24 @@ from harness.base.record import Generation, Scores
 from launchers.dialect import Request, Tokens, Variant
 from launchers.pins import LoadedPin, SamplingTable
 from launchers.process import Command
+from launchers.running import Reported
 
 SERVER = Path(__file__).parent / "reference_server"
-RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for
+RECORDED = ("fp32", "bf16")  # the numerics classes that there is a benign pool for, of any model
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int4-weights": "bfloat16"}
 CHUNK = 48  # tokens: short enough that every stratum is cut
+STREAMED = ("streamed-transformers", "streamed-direct")  # for a model that fits nowhere
+ALL_AT_ONCE = (
+    1_000_000  # sequences: a streamed request reads all the weights, however many there are
+)
+STREAMED_TIMEOUT_S = 24 * 3600.0  # of one request: a pass over a trillion parameters takes minutes
 
 
 class ReferenceLauncher:
     """`python launchers/reference_server`, with the pin's flags."""
 
     ready_path = "/health"
+    questions = ("/identity",)
 
     def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
         flags = [part for name, value in loaded.pin.args.items() for part in (f"--{name}", value)]
@@ -47,15 +56,30 @@ class ReferenceLauncher:
         return Command(argv=tuple(argv), env={"PATH": path, "HOME": home, **loaded.pin.env})
 
     def dialect(self, loaded: LoadedPin) -> ReferenceDialect:
-        return ReferenceDialect(model=loaded.pin.model.name)
+        streamed = loaded.pin.args.get("implementation") in STREAMED
+        return ReferenceDialect(model=loaded.pin.model.name, streamed=streamed)
+
+    def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
+        del log
+        identity = orjson.loads(answers["/identity"])
+        return Reported(dtype=identity["dtype"], flags=identity)
+
+
+def recorded(model: Path) -> tuple[str, ...]:
+    """The numerics classes that there is a benign pool for, of the model in a folder."""
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    language = config.get("text_config", config)  # of a multimodal model
+    packed = "quantization_config" in config or "quantization_config" in language
+    return (*RECORDED, "int4-weights") if packed else RECORDED  # the one packing that it reads
 
 
 def benign_pool(numerics: str) -> tuple[Variant, ...]:
     """Configurations that are right by definition in a numerics class, from two implementations.
 
     The first implementation is Transformers, the second the direct computation in plain torch.
+    Of int4 weights both take the dequantised values, and compute in bfloat16, as engines do.
     """
-    dtype = {"fp32": "float32", "bf16": "bfloat16"}[numerics]
+    dtype = DTYPES[numerics]
     library: list[tuple[str, dict[str, Any], int]] = [
         ("eager", {"attention": "eager"}, 1),
         ("sdpa", {"attention": "sdpa"}, 1),
@@ -75,6 +99,22 @@ def benign_pool(numerics: str) -> tuple[Variant, ...]:
     )
 
 
+def streamed_pool(numerics: str) -> tuple[Variant, ...]:
+    """The same for a streamed reference, with a pass over all the weights for each."""
+    library, direct = STREAMED
+    ways: list[tuple[str, str, dict[str, Any]]] = [
+        (library, "eager", {"attention": "eager"}),
+        (library, "sdpa", {"attention": "sdpa"}),
+        (library, "batch of 8", {"attention": "eager", "batch": 8}),
+        (library, f"chunks of {CHUNK}", {"attention": "eager", "chunk": CHUNK}),
+        (direct, "whole", {"attention": "eager"}),
+        (direct, "blocked attention", {"attention": "blocked"}),
+        (direct, f"chunks of {CHUNK}", {"attention": "eager", "chunk": CHUNK}),
+    ]
+    options = {"dtype": DTYPES[numerics]}
+    return tuple(_variant(way, name, options | own, ALL_AT_ONCE) for way, name, own in ways)
+
+
 def _variant(implementation: str, name: str, options: dict[str, Any], batch: int) -> Variant:
     whole = {"implementation": implementation, "batch": 1, "chunk": None, **options}
     return Variant(
@@ -89,10 +129,17 @@ class ReferenceDialect:
     """Requests and answers of the reference server."""
 
     engine = "reference"
-    sequences_per_request = 16
 
-    def __init__(self, *, model: str) -> None:
+    def __init__(self, *, model: str, streamed: bool = False) -> None:
+        """`streamed`: each request costs a pass over all the weights, however much it asks."""
         self.model = model
+        self._timeout_s = STREAMED_TIMEOUT_S if streamed else None
+        self._pool = streamed_pool if streamed else benign_pool
+        self.sequences_per_request = ALL_AT_ONCE if streamed else 16
+
+    def pool(self, numerics: str) -> tuple[Variant, ...]:
+        """The benign pool that this reference can compute."""
+        return self._pool(numerics)
 
     def identity(self) -> Request:
         return Request(path="/identity", body=None)
@@ -127,7 +174,7 @@ class ReferenceDialect:
             "top_k": top_k,
             "variant": None if variant is None else dict(variant.options),
         }
-        return Request(path="/score", body=body)
+        return Request(path="/score", body=body, timeout_s=self._timeout_s)
 
     def scored(self, answer: bytes, sequences: Sequence[Tokens], top_k: int) -> list[Scores]:
         arrays = _arrays(answer)
@@ -154,7 +201,7 @@ class ReferenceDialect:
             "batch": self.sequences_per_request,
             "stop_ids": None,
         }
-        return Request(path="/generate", body=body)
+        return Request(path="/generate", body=body, timeout_s=self._timeout_s)
 
     def generated(self, answer: bytes, top_k: int) -> list[Generation]:
         arrays = _arrays(answer)

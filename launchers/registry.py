@@ -8,7 +8,9 @@ from harness.base.errors import ConfigError
 from launchers.dialect import Launcher
 
 LAUNCHERS = {
+    "ktransformers": "launchers.ktransformers:KtransformersLauncher",
     "reference": "launchers.reference:ReferenceLauncher",
+    "sglang": "launchers.sglang:SglangLauncher",
     "vllm": "launchers.vllm:VllmLauncher",
 }
 

@@ -19,9 +19,11 @@ import orjson
 from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
+from launchers import vllm_running
 from launchers.dialect import Request, Tokens
 from launchers.pins import GREEDY, LoadedPin, SamplingTable
 from launchers.process import Command
+from launchers.running import Reported
 
 
 class VllmLauncher:
@@ -29,6 +31,7 @@ class VllmLauncher:
     that name, and the CPU build is called otherwise."""
 
     ready_path = "/health"
+    questions = ("/version",)
 
     def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
         argv = [
@@ -47,6 +50,9 @@ class VllmLauncher:
 
     def dialect(self, loaded: LoadedPin) -> VllmDialect:
         return VllmDialect(model=loaded.pin.model.name)
+
+    def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
+        return vllm_running.reported(answers, log)
 
 
 def flags(args: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,8 @@
-"""What several tests build: scores, distances, tolerances, a small trace, a real HTTP server."""
+"""What several tests build: scores, tolerances, a small trace, weights, a real HTTP server."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -110,6 +111,13 @@ def write_trace(path: Path, rows: Sequence[Recorded], **more: Any) -> None:
     recording.write(
         path, manifest={**manifest, **more}, sequences=rows, pool=pool, vocabulary=vocabulary
     )
+
+
+def write_weights(path: Path, content: bytes) -> None:
+    """A whole safetensors file of one tensor with these bytes."""
+    tensor = {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}
+    header = json.dumps({"__metadata__": {"format": "pt"}, "weight": tensor}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content)
 
 
 Answer = Callable[[BaseHTTPRequestHandler], None]

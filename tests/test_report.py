@@ -22,6 +22,7 @@ from harness.checker.judge import Judge
 from harness.checker.outcome import LevelResult, Word
 from harness.checker.picture import Histogram
 from harness.checker.tolerance import ALL, ClassTolerances, calibrate
+from harness.levels import configured
 from harness.recording import PoolUnit
 from harness.report import page as report
 from harness.report import tables
@@ -150,6 +151,7 @@ def party(name: str, engine: str) -> dict[str, Any]:
         "changes": [],
         "model_files": {"model.safetensors": "c0ffee12" * 8, "tokenizer.json": "ab" * 32},
         "environment": f"{engine}-cpu",
+        "shims": {"some-shim": "ba5eba11" * 8},
     }
     identity = {"engine": engine, "version": "0.11.0", "model": "tiny-moe"}
     return {"title": f"tiny-moe/{name}", "pin": pin, "identity": identity}
@@ -280,10 +282,18 @@ def unaskable() -> Verdict:
     return replace(plain, verdict=Word.INCONCLUSIVE, levels=levels, candidate=candidate)
 
 
+def not_as_pinned() -> Verdict:
+    plain = built(1, 0, levels=1)
+    reasons = ("dtype (numerics bf16): the pin says bfloat16, the engine runs float16",)
+    level = replace(plain.levels[0], level="pin", title=configured.TITLE, reasons=reasons)
+    return replace(plain, level="pin", levels=(level,), reasons=reasons)
+
+
 def examples() -> dict[str, Verdict]:
     return {
         "equivalent": built(0.9, PROMPTS),
         "bit-equal": built(0, PROMPTS, second=0),
+        "different-pin": not_as_pinned(),
         "different-L0": built(1, 0, levels=1),
         "different-L2": built(6, PROMPTS),
         "different-L1": built(1, PROMPTS, second=8),
@@ -402,6 +412,19 @@ def test_L0_says_that_no_chance_is_involved_and_shows_no_statistic() -> None:  #
     page = report.page(VERDICTS["different-L0"])
     assert "no chance is involved" in page
     assert page.count("L0 decided before the candidate scored a token") == 4
+
+
+def test_what_runs_otherwise_than_pinned_is_said_with_no_statistic() -> None:
+    page = report.page(VERDICTS["different-pin"])
+    assert "does not run as its pin says" in page
+    assert "the engine runs float16" in page
+    assert "no chance is involved" in page
+    assert page.count("pin decided before the candidate scored a token") == 4
+
+
+def test_the_shims_of_a_candidate_are_told_with_their_hashes() -> None:
+    page = report.page(VERDICTS["equivalent"])
+    assert f"<dt>candidate shim some-shim</dt><dd><code>{'ba5eba11' * 8}</code></dd>" in page
 
 
 def test_the_meaning_of_alpha_and_beta_is_said_in_words() -> None:

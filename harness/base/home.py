@@ -1,4 +1,4 @@
-"""Where environments, traces and runs live: `$ENGINEDIFF_HOME`, never the repository."""
+"""Where environments, traces, runs and known hashes live: `$ENGINEDIFF_HOME`, no repository."""
 
 from __future__ import annotations
 

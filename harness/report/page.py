@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 WHY = {
     (Word.EQUIVALENT, "L1"): "Every measured difference is within the tolerance that engines "
     "known to be right set.",
+    (Word.DIFFERENT, "pin"): "The engine does not run as its pin says, so nothing was measured.",
     (Word.DIFFERENT, "L0"): "The candidate does not turn the same prompts into the same tokens.",
     (Word.DIFFERENT, "L2"): "On the reference's own tokens the candidate's probabilities are "
     "further off than those of any engine that is known to be right.",
@@ -100,6 +101,8 @@ def _party(party: Mapping[str, Any]) -> str:
 
 
 def _sureness(verdict: Verdict) -> str:
+    if verdict.level == "pin":
+        return "The engine's own words are held against the pin: no chance is involved."
     if verdict.level == "L0" and verdict.verdict is Word.DIFFERENT:
         return "L0 compares token ids exactly: no chance is involved."
     return (
@@ -206,6 +209,9 @@ def _command(verdict: Verdict) -> str:
 
 def _provenance(verdict: Verdict) -> str:
     rows = [(key.replace("_", " "), shown(value)) for key, value in verdict.provenance.items()]
+    started = verdict.candidate["pin"] or {"shims": {}}
+    for shim, digest in started["shims"].items():
+        rows.append((f"candidate shim {shim}", f"<code>{shown(digest)}</code>"))
     for name, party in (("candidate", verdict.candidate), ("reference", verdict.reference)):
         pin = party["pin"]
         if pin is not None:

@@ -27,7 +27,7 @@ def visible_slots(valid: Tensor, queries: int) -> Tensor:
 
     The queries are the last C slots. Padding must see something, or its softmax is 0/0.
     """
-    slots = torch.arange(valid.shape[1])  # (S,)
+    slots = torch.arange(valid.shape[1], device=valid.device)  # (S,)
     own = slots[-queries:, None]  # (C, 1)
     return (valid[:, None] & (slots <= own)) | (slots == own)
 

@@ -1,13 +1,13 @@
-"""config.json and safetensors for the direct implementation: nothing is ignored in silence.
+"""config.json and the weights for the direct implementation: nothing is ignored in silence.
 
 Every key of config.json is used, or known not to touch the outputs, or must hold the one value
 that is implemented. Every tensor must be taken, with the shape that the config implies.
 """
 
-from pathlib import Path
-
-import safetensors.torch
 import torch
+from checkpoint_config import UnsupportedModelError
+from checkpoint_weights import CheckpointWeights
+from direct_weights import KeptWeights, LayerWeights
 from torch import Tensor
 
 # Training, bookkeeping and token ids that only a generation loop reads.
@@ -28,21 +28,63 @@ HARMLESS = frozenset(
         "attention_dropout",
         "output_router_logits",
         "router_aux_loss_coef",
+        # What Transformers writes into a nested text_config: how to generate, what to return.
+        "_name_or_path",
+        "bad_words_ids",
+        "begin_suppress_tokens",
+        "decoder_start_token_id",
+        "diversity_penalty",
+        "do_sample",
+        "early_stopping",
+        "encoder_no_repeat_ngram_size",
+        "exponential_decay_length_penalty",
+        "finetuning_task",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "id2label",
+        "label2id",
+        "length_penalty",
+        "max_length",
+        "min_length",
+        "no_repeat_ngram_size",
+        "num_beam_groups",
+        "num_beams",
+        "num_return_sequences",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
+        "prefix",
+        "problem_type",
+        "remove_invalid_values",
+        "repetition_penalty",
+        "return_dict",
+        "return_dict_in_generate",
+        "sep_token_id",
+        "suppress_tokens",
+        "task_specific_params",
+        "temperature",
+        "tf_legacy_loss",
+        "tokenizer_class",
+        "top_k",
+        "top_p",
+        "torchscript",
+        "typical_p",
+        "use_bfloat16",
     ]
 )
 # Keys that would change the outputs: absent, or exactly one of these values.
 IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "hidden_act": ("silu",),
     "attention_bias": (False,),
-    "rope_scaling": (None,),
-    "quantization_config": (None,),
+    "add_cross_attention": (False,),
+    "chunk_size_feed_forward": (0,),
+    "cross_attention_hidden_size": (None,),
+    "is_decoder": (False,),
+    "is_encoder_decoder": (False,),
+    "pruned_heads": ({},),
+    "tie_encoder_decoder": (False,),
     "use_sliding_window": (False,),
 }
-ROPE_KEYS = frozenset(("rope_theta", "rope_type"))
-
-
-class UnsupportedModelError(ValueError):
-    """The direct implementation does not compute this model; names the key and its value."""
 
 
 def require_known(
@@ -68,53 +110,43 @@ def need(config: dict, key: str) -> object:
     return config[key]
 
 
-def rope_theta(config: dict) -> float:
-    """The base of plain RoPE, spelled in either of two ways, or in both alike."""
-    parameters = config.get("rope_parameters") or {"rope_type": "default"}
-    if parameters.get("rope_type") != "default" or not parameters.keys() <= ROPE_KEYS:
-        raise UnsupportedModelError(
-            f"config.json: rope_parameters = {parameters!r}; the direct implementation has only"
-            " rope_type 'default'"
-        )
-    thetas = {keys["rope_theta"] for keys in (config, parameters) if "rope_theta" in keys}
-    if len(thetas) != 1:
-        raise UnsupportedModelError(f"config.json: rope_theta = {sorted(thetas)}; expected one")
-    return float(thetas.pop())
+def layer_name(index: int, name: str) -> str:
+    """The name in the checkpoint of a weight of a decoder layer."""
+    return f"model.layers.{index}.{name}.weight"
 
 
 class Checkpoint:
-    """The tensors of a folder of safetensors, each to be taken once."""
+    """The weights of a model folder, each to be taken once."""
 
-    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
+    def __init__(self, weights: CheckpointWeights, dtype: torch.dtype) -> None:
+        self._weights = weights
         self._dtype = dtype
-        self._tensors: dict[str, Tensor] = {}
-        for path in sorted(folder.glob("*.safetensors")):
-            self._tensors |= safetensors.torch.load_file(path)
+        self._left = set(weights.table)
 
     def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
         """Hand out a tensor in the computation's dtype, or in `dtype`."""
-        if name not in self._tensors:
-            raise UnsupportedModelError(f"checkpoint: {name} is missing")
-        tensor = self._tensors.pop(name)
-        if tuple(tensor.shape) != shape or tensor.dtype.itemsize < 2:
-            raise UnsupportedModelError(
-                f"checkpoint: {name} is {tuple(tensor.shape)} {tensor.dtype}; expected {shape}"
-                " in a float of 16 bits or more"
-            )
-        return tensor.to(dtype or self._dtype)
+        self.claim(name, shape)
+        return self._weights.read(name).to(dtype or self._dtype)
 
-    def take_layer(self, index: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-        """All the tensors of one decoder layer, by the names within it, without '.weight'."""
-        return {
-            name: self.take(f"model.layers.{index}.{name}.weight", shape)
-            for name, shape in shapes.items()
-        }
+    def take_layer(self, index: int, shapes: dict[str, tuple[int, ...]]) -> LayerWeights:
+        """All the tensors of one decoder layer."""
+        return KeptWeights(
+            {name: self.take(layer_name(index, name), shape) for name, shape in shapes.items()}
+        )
+
+    def claim(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise UnsupportedModelError if there is no such tensor of this shape."""
+        if name not in self._left:
+            raise UnsupportedModelError(f"checkpoint: {name} is missing")
+        self._left.remove(name)
+        stored = self._weights.table[name].shape
+        if stored != shape:
+            raise UnsupportedModelError(f"checkpoint: {name} is {stored}; expected {shape}")
 
     def require_empty(self) -> None:
         """Raise UnsupportedModelError if the checkpoint holds a tensor that nobody took."""
-        if self._tensors:
-            names = sorted(self._tensors)
+        if self._left:
             raise UnsupportedModelError(
-                f"checkpoint: {len(names)} tensors that the direct implementation does not use,"
-                f" such as {names[0]}"
+                f"checkpoint: {len(self._left)} tensors that the direct implementation does not"
+                f" use, such as {min(self._left)}"
             )

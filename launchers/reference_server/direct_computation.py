@@ -1,12 +1,13 @@
 """The second implementation: plain torch on config.json and safetensors, without Transformers."""
 
-import json
 from pathlib import Path
 
 import direct_deepseek_v3
 import direct_qwen3_moe
+from checkpoint_config import LanguageModelConfig, UnsupportedModelError, read_language_config
+from checkpoint_weights import CheckpointWeights
 from direct_attention import ATTENTIONS, visible_slots
-from direct_checkpoint import Checkpoint, UnsupportedModelError, need
+from direct_checkpoint import Checkpoint, need
 from direct_layers import DirectMemory, linear, rms_norm
 from reference_computation import DTYPES, Piece
 from torch import Tensor
@@ -15,12 +16,14 @@ from torch import Tensor
 ARCHITECTURES = {
     "qwen3_moe": (direct_qwen3_moe.require_supported, direct_qwen3_moe.Qwen3MoeLayers),
     "deepseek_v3": (direct_deepseek_v3.require_supported, direct_deepseek_v3.DeepseekV3Layers),
+    "kimi_k2": (direct_deepseek_v3.require_supported, direct_deepseek_v3.DeepseekV3Layers),
 }
 
 
-def read_supported_config(folder: Path) -> dict:
+def read_supported_config(folder: Path) -> LanguageModelConfig:
     """config.json. Raises UnsupportedModelError, naming key and value, if it asks for more."""
-    config = json.loads((folder / "config.json").read_text())
+    language = read_language_config(folder)
+    config = language.keys
     kind = need(config, "model_type")
     if kind not in ARCHITECTURES:
         raise UnsupportedModelError(
@@ -29,15 +32,16 @@ def read_supported_config(folder: Path) -> dict:
         )
     require_supported, _ = ARCHITECTURES[kind]
     require_supported(config)
-    return config
+    return language
 
 
 class DirectComputation:
     """`Computation` from the equations. Raises UnsupportedModelError, and ignores nothing."""
 
     def __init__(self, folder: Path, *, dtype: str, attention: str) -> None:
-        config = read_supported_config(folder)
-        checkpoint = Checkpoint(folder, DTYPES[dtype])
+        language = read_supported_config(folder)
+        config = language.keys
+        checkpoint = Checkpoint(CheckpointWeights(folder, language), DTYPES[dtype])
         shape = (need(config, "vocab_size"), need(config, "hidden_size"))
         self._embedding = checkpoint.take("model.embed_tokens.weight", shape)  # (V, D)
         tied = need(config, "tie_word_embeddings")
@@ -60,7 +64,8 @@ class DirectComputation:
         hidden = self._embedding[piece.tokens]  # (B, C, D)
         visible = visible_slots(piece.valid, piece.tokens.shape[1])  # (B, C, S)
         for index in range(self._layer_count):
-            hidden = self._layers.layer(index, hidden, piece.positions, visible, memory)
+            hidden = self._layers.attend(index, hidden, piece.positions, visible, memory)
+            (hidden,) = self._layers.feed(index, [hidden])
         return rms_norm(hidden, self._norm, self._epsilon)
 
     def logits(self, hidden: Tensor) -> Tensor:

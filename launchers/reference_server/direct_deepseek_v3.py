@@ -5,8 +5,9 @@ and values are expanded from it at every step. RoPE rotates neighbouring pairs (
 """
 
 import torch
+from checkpoint_config import UnsupportedModelError
 from direct_attention import Attention
-from direct_checkpoint import Checkpoint, UnsupportedModelError, need, require_known, rope_theta
+from direct_checkpoint import Checkpoint, need, require_known
 from direct_layers import (
     DirectMemory,
     linear,
@@ -18,6 +19,8 @@ from direct_layers import (
     swiglu_shapes,
     wide_dtype,
 )
+from direct_rope import read_rope
+from direct_weights import LayerWeights
 from torch import Tensor
 
 USED = frozenset(
@@ -31,6 +34,7 @@ USED = frozenset(
         "tie_word_embeddings",
         "rope_theta",
         "rope_parameters",
+        "rope_scaling",
         "q_lora_rank",
         "kv_lora_rank",
         "qk_nope_head_dim",
@@ -50,9 +54,9 @@ USED = frozenset(
         "moe_intermediate_size",
     ]
 )
-# Losses and the multi-token prediction head, which is not part of the next token's distribution
-# (its weights, if the checkpoint has them, are refused as unused).
+# Losses and the number of multi-token prediction layers (checkpoint_config names their tensors).
 UNREAD = frozenset(("num_nextn_predict_layers", "aux_loss_alpha", "seq_aux", "ep_size"))
+ROPE_KINDS = ("default", "yarn")
 IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "topk_method": ("noaux_tc",),
     "scoring_func": ("sigmoid",),
@@ -65,7 +69,7 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
 def require_supported(config: dict) -> None:
     """Raise UnsupportedModelError for a config that this module would compute otherwise."""
     require_known(config, used=USED | UNREAD, implemented=IMPLEMENTED)
-    rope_theta(config)
+    read_rope(config, kinds=ROPE_KINDS)
     nope, rotary = need(config, "qk_nope_head_dim"), need(config, "qk_rope_head_dim")
     derived = {
         "num_key_value_heads": need(config, "num_attention_heads"),
@@ -80,7 +84,7 @@ def require_supported(config: dict) -> None:
 
 
 class DeepseekV3Layers:
-    """The decoder layers. `layer` maps hidden states (B, C, D) to (B, C, D)."""
+    """The decoder layers: each is `attend`, then `feed`."""
 
     def __init__(self, config: dict, checkpoint: Checkpoint, attention: Attention) -> None:
         self._config = config
@@ -90,7 +94,9 @@ class DeepseekV3Layers:
         self._rotary = need(config, "qk_rope_head_dim")
         self._latent = need(config, "kv_lora_rank")
         self._epsilon = need(config, "rms_norm_eps")
-        self._theta = rope_theta(config)
+        rope = read_rope(config, kinds=ROPE_KINDS)
+        self._frequencies = rope.frequencies(self._rotary)
+        self._scale = (self._nope + self._rotary) ** -0.5 * rope.attention_factor()
         self._layers = [
             checkpoint.take_layer(index, self._shapes(index))
             for index in range(need(config, "num_hidden_layers"))
@@ -106,30 +112,44 @@ class DeepseekV3Layers:
             if "mlp.gate" in layer
         }
 
-    def layer(
+    def attend(
         self, index: int, hidden: Tensor, positions: Tensor, visible: Tensor, memory: DirectMemory
     ) -> Tensor:
+        """Add the attention to hidden states (B, C, D)."""
+        normed = rms_norm(hidden, self._layers[index]["input_layernorm"], self._epsilon)
+        return hidden + self._attend(index, normed, positions, visible, memory)
+
+    def feed(self, index: int, blocks: list[Tensor]) -> list[Tensor]:
+        """Add the feed-forward part to each block of hidden states, (..., D) each."""
         weights = self._layers[index]
-        normed = rms_norm(hidden, weights["input_layernorm"], self._epsilon)
-        hidden = hidden + self._attend(index, normed, positions, visible, memory)
-        normed = rms_norm(hidden, weights["post_attention_layernorm"], self._epsilon)
-        if "mlp.gate" not in weights:
-            return hidden + swiglu(normed, weights, "mlp")
-        rows = normed.flatten(0, 1)  # (B * C, D)
-        experts, shares = self._route(rows, weights["mlp.gate"], self._choice_biases[index])
-        mixed = mixture(
-            rows, experts, shares, lambda rows, e: swiglu(rows, weights, f"mlp.experts.{e}")
-        )
-        if "mlp.shared_experts.gate_proj" in weights:
-            mixed = mixed + swiglu(rows, weights, "mlp.shared_experts")
-        return hidden + mixed.view_as(hidden)
+        norm = weights["post_attention_layernorm"]
+        normed = [rms_norm(block, norm, self._epsilon) for block in blocks]
+        if "mlp.gate" in weights:
+            outputs = self._mix(index, [block.flatten(0, -2) for block in normed])
+        else:
+            outputs = [swiglu(block, weights, "mlp") for block in normed]
+        return [
+            block + output.view_as(block) for block, output in zip(blocks, outputs, strict=True)
+        ]
+
+    def _mix(self, index: int, blocks: list[Tensor]) -> list[Tensor]:
+        """(N, D) each -> (N, D) each: the chosen experts and the shared ones."""
+        weights, bias = self._layers[index], self._choice_biases[index]
+        routes = [self._route(rows, weights["mlp.gate"], bias) for rows in blocks]
+        mixed = mixture(blocks, routes, weights)
+        if "mlp.shared_experts.gate_proj" not in weights:
+            return mixed
+        return [
+            sum_ + swiglu(rows, weights, "mlp.shared_experts")
+            for sum_, rows in zip(mixed, blocks, strict=True)
+        ]
 
     def _attend(
         self, index: int, normed: Tensor, positions: Tensor, visible: Tensor, memory: DirectMemory
     ) -> Tensor:
         """Multi-head latent attention, equations 1 to 11."""
         weights = self._layers[index]
-        angles = rope_angles(positions, self._rotary, self._theta)
+        angles = rope_angles(positions, self._frequencies)
         query, query_rotary = self._queries(normed, weights).split((self._nope, self._rotary), -1)
         query = torch.cat((query, rotate_neighbours(query_rotary, angles)), dim=-1)
 
@@ -144,11 +164,10 @@ class DeepseekV3Layers:
         expanded = expanded.unflatten(-1, (self._heads, -1))  # (B, S, H, nope + v)
         key, value = expanded[..., : self._nope], expanded[..., self._nope :]
         key = torch.cat((key, shared.expand(-1, -1, self._heads, -1)), dim=-1)
-        scale = (self._nope + self._rotary) ** -0.5
-        mixed = self._attention(query, key, value, visible, scale)  # (B, C, H, v)
+        mixed = self._attention(query, key, value, visible, self._scale)  # (B, C, H, v)
         return linear(mixed.flatten(-2), weights["self_attn.o_proj"])
 
-    def _queries(self, normed: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    def _queries(self, normed: Tensor, weights: LayerWeights) -> Tensor:
         """(B, C, D) -> (B, C, H, nope + rotary), through a latent if the config has one."""
         if "self_attn.q_proj" in weights:
             query = linear(normed, weights["self_attn.q_proj"])

@@ -4,9 +4,10 @@ Weights and activations are in the computation's dtype. Norms, RoPE, attention, 
 over experts are computed in `wide_dtype`: float64 in a float64 computation, else float32.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import torch
+from direct_weights import EXPERTS, LayerWeights
 from torch import Tensor
 
 
@@ -26,10 +27,9 @@ def rms_norm(inputs: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     return (wide * scale * weight.to(wide.dtype)).to(inputs.dtype)
 
 
-def rope_angles(positions: Tensor, dimensions: int, theta: float) -> Tensor:
-    """(B, C) -> (B, C, dimensions / 2) float64: m theta^(-2i/d) (arXiv 2104.09864, eq. 15)."""
-    exponents = torch.arange(0, dimensions, 2, dtype=torch.float64) / dimensions
-    return positions[..., None].double() * theta**-exponents
+def rope_angles(positions: Tensor, frequencies: Tensor) -> Tensor:
+    """(B, C) and (D / 2,) -> (B, C, D / 2) float64, in radians (arXiv 2104.09864, eq. 15)."""
+    return positions[..., None].double() * frequencies.to(positions.device)
 
 
 def rotate_halves(inputs: Tensor, angles: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _rotated(first: Tensor, second: Tensor, angles: Tensor) -> tuple[Tensor, Ten
     return first * cosine - second * sine, first * sine + second * cosine
 
 
-def swiglu(inputs: Tensor, layer: dict[str, Tensor], name: str) -> Tensor:
+def swiglu(inputs: Tensor, layer: Mapping[str, Tensor] | LayerWeights, name: str) -> Tensor:
     """down(silu(gate(x)) * up(x)) (arXiv 2002.05202, eq. 6), (..., D) -> (..., D)."""
     gate = linear(inputs, layer[f"{name}.gate_proj"])
     up = linear(inputs, layer[f"{name}.up_proj"])
@@ -69,19 +69,26 @@ def swiglu_shapes(name: str, hidden: int, intermediate: int) -> dict[str, tuple[
 
 
 def mixture(
-    inputs: Tensor, experts: Tensor, shares: Tensor, expert: Callable[[Tensor, int], Tensor]
-) -> Tensor:
-    """Sum over each token's chosen experts of share x expert(token), expert by expert.
+    blocks: list[Tensor], routes: list[tuple[Tensor, Tensor]], weights: LayerWeights
+) -> list[Tensor]:
+    """Sum over each row's chosen experts of share x expert(row), expert by expert.
 
-    inputs (N, D), experts (N, K) int64, shares (N, K) in the wide dtype -> (N, D). The sum is
-    in the wide dtype and rounded once.
+    blocks (N, D) each; routes: experts (N, K) int64, shares (N, K) in the wide dtype -> (N, D)
+    each. The sums are in the wide dtype and rounded once. A block's result does not depend on the
+    other blocks; an expert's weights are fetched once for all of them.
     """
-    total = torch.zeros_like(inputs, dtype=shares.dtype)  # (N, D)
-    for index in experts.unique().tolist():
-        rows, slots = (experts == index).nonzero(as_tuple=True)  # (R,), (R,)
-        outputs = expert(inputs[rows], index).to(shares.dtype)  # (R, D)
-        total[rows] += shares[rows, slots, None] * outputs
-    return total.to(inputs.dtype)
+    totals = [
+        torch.zeros_like(rows, dtype=shares.dtype)
+        for rows, (_, shares) in zip(blocks, routes, strict=True)
+    ]
+    chosen = set().union(*(experts.unique().tolist() for experts, _ in routes))
+    for index, expert in weights.experts(sorted(chosen)):
+        for rows, (experts, shares), total in zip(blocks, routes, totals, strict=True):
+            where, slots = (experts == index).nonzero(as_tuple=True)  # (R,), (R,)
+            if len(where):
+                outputs = swiglu(rows[where], expert, f"{EXPERTS}{index}")  # (R, D)
+                total[where] += shares[where, slots, None] * outputs.to(total.dtype)
+    return [total.to(rows.dtype) for rows, total in zip(blocks, totals, strict=True)]
 
 
 class DirectMemory:

@@ -5,7 +5,7 @@ The KV cache holds the rotated keys and the values of the H_kv key-value heads.
 
 import torch
 from direct_attention import Attention
-from direct_checkpoint import Checkpoint, need, require_known, rope_theta
+from direct_checkpoint import Checkpoint, need, require_known
 from direct_layers import (
     DirectMemory,
     linear,
@@ -17,6 +17,8 @@ from direct_layers import (
     swiglu_shapes,
     wide_dtype,
 )
+from direct_rope import read_rope
+from direct_weights import LayerWeights
 from torch import Tensor
 
 USED = frozenset(
@@ -31,6 +33,7 @@ USED = frozenset(
         "tie_word_embeddings",
         "rope_theta",
         "rope_parameters",
+        "rope_scaling",
         "decoder_sparse_step",
         "mlp_only_layers",
         "num_experts",
@@ -43,16 +46,17 @@ USED = frozenset(
 )
 # These two are read only when use_sliding_window is true, which is refused.
 UNREAD = frozenset(("sliding_window", "max_window_layers"))
+ROPE_KINDS = ("default",)
 
 
 def require_supported(config: dict) -> None:
     """Raise UnsupportedModelError for a config that this module would compute otherwise."""
     require_known(config, used=USED | UNREAD, implemented={})
-    rope_theta(config)
+    read_rope(config, kinds=ROPE_KINDS)
 
 
 class Qwen3MoeLayers:
-    """The decoder layers. `layer` maps hidden states (B, C, D) to (B, C, D)."""
+    """The decoder layers: each is `attend`, then `feed`."""
 
     def __init__(self, config: dict, checkpoint: Checkpoint, attention: Attention) -> None:
         self._attention = attention
@@ -61,7 +65,7 @@ class Qwen3MoeLayers:
         self._key_heads = need(config, "num_key_value_heads")
         self._head_size = config.get("head_dim") or self._hidden // self._heads
         self._epsilon = need(config, "rms_norm_eps")
-        self._theta = rope_theta(config)
+        self._frequencies = read_rope(config, kinds=ROPE_KINDS).frequencies(self._head_size)
         experts_key = "num_experts" if "num_experts" in config else "num_local_experts"
         self._experts = need(config, experts_key)
         self._chosen = need(config, "num_experts_per_tok")
@@ -71,27 +75,37 @@ class Qwen3MoeLayers:
             for index in range(need(config, "num_hidden_layers"))
         ]
 
-    def layer(
+    def attend(
         self, index: int, hidden: Tensor, positions: Tensor, visible: Tensor, memory: DirectMemory
     ) -> Tensor:
+        """Add the attention to hidden states (B, C, D)."""
+        normed = rms_norm(hidden, self._layers[index]["input_layernorm"], self._epsilon)
+        return hidden + self._attend(index, normed, positions, visible, memory)
+
+    def feed(self, index: int, blocks: list[Tensor]) -> list[Tensor]:
+        """Add the feed-forward part to each block of hidden states, (..., D) each."""
         weights = self._layers[index]
-        normed = rms_norm(hidden, weights["input_layernorm"], self._epsilon)
-        hidden = hidden + self._attend(index, normed, positions, visible, memory)
-        normed = rms_norm(hidden, weights["post_attention_layernorm"], self._epsilon)
-        if "mlp.gate" not in weights:
-            return hidden + swiglu(normed, weights, "mlp")
-        rows = normed.flatten(0, 1)  # (B * C, D)
-        experts, shares = self._route(rows, weights["mlp.gate"])
-        mixed = mixture(
-            rows, experts, shares, lambda rows, e: swiglu(rows, weights, f"mlp.experts.{e}")
-        )
-        return hidden + mixed.view_as(hidden)
+        norm = weights["post_attention_layernorm"]
+        normed = [rms_norm(block, norm, self._epsilon) for block in blocks]
+        if "mlp.gate" in weights:
+            outputs = self._mix(index, [block.flatten(0, -2) for block in normed])
+        else:
+            outputs = [swiglu(block, weights, "mlp") for block in normed]
+        return [
+            block + output.view_as(block) for block, output in zip(blocks, outputs, strict=True)
+        ]
+
+    def _mix(self, index: int, blocks: list[Tensor]) -> list[Tensor]:
+        """(N, D) each -> (N, D) each: the chosen experts."""
+        weights = self._layers[index]
+        routes = [self._route(rows, weights["mlp.gate"]) for rows in blocks]
+        return mixture(blocks, routes, weights)
 
     def _attend(
         self, index: int, normed: Tensor, positions: Tensor, visible: Tensor, memory: DirectMemory
     ) -> Tensor:
         weights = self._layers[index]
-        angles = rope_angles(positions, self._head_size, self._theta)
+        angles = rope_angles(positions, self._frequencies)
         query = self._projected(normed, weights, "q", self._heads)  # (B, C, H, d)
         key = self._projected(normed, weights, "k", self._key_heads)  # (B, C, H_kv, d)
         value = linear(normed, weights["self_attn.v_proj"]).unflatten(-1, (self._key_heads, -1))
@@ -107,9 +121,7 @@ class Qwen3MoeLayers:
         )  # (B, C, H, d)
         return linear(mixed.flatten(-2), weights["self_attn.o_proj"])
 
-    def _projected(
-        self, normed: Tensor, weights: dict[str, Tensor], which: str, heads: int
-    ) -> Tensor:
+    def _projected(self, normed: Tensor, weights: LayerWeights, which: str, heads: int) -> Tensor:
         projected = linear(normed, weights[f"self_attn.{which}_proj"]).unflatten(-1, (heads, -1))
         return rms_norm(projected, weights[f"self_attn.{which}_norm"], self._epsilon)
 

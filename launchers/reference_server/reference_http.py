@@ -1,7 +1,6 @@
 """HTTP on loopback: a thread a connection, one computation at a time."""
 
 import json
-import sys
 import threading
 import time
 import traceback
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from reference_log import log
 from reference_requests import RequestError
 from reference_service import ReferenceService
 
@@ -94,7 +94,3 @@ def parsed(body: bytes) -> Any:
         return json.loads(body)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"the request: not JSON: {error}") from error
-
-
-def log(line: str) -> None:
-    print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)

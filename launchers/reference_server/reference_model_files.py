@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from checkpoint_config import read_language_config
+
 
 class ModelFolderError(ValueError):
     """The folder does not hold a model that this server can serve; says what is missing."""
@@ -27,7 +29,7 @@ def read_limits(folder: Path) -> ModelLimits:
         raise ModelFolderError(f"{folder}: no config.json; expected a Hugging Face model folder")
     if not any(folder.glob("*.safetensors")):
         raise ModelFolderError(f"{folder}: no *.safetensors; expected the model's weights")
-    config = json.loads((folder / "config.json").read_text())
+    config = read_language_config(folder).keys
     for key in ("vocab_size", "max_position_embeddings"):
         if key not in config:
             raise ModelFolderError(f"{folder}/config.json: {key} is missing")

@@ -16,6 +16,8 @@ from reference_model_files import ModelLimits
 ATTENTIONS = {
     "transformers": transformers_computation.ATTENTIONS,
     "direct": tuple(direct_attention.ATTENTIONS),
+    "streamed-direct": tuple(direct_attention.ATTENTIONS),
+    "streamed-transformers": transformers_computation.ATTENTIONS,
 }
 
 

@@ -40,10 +40,10 @@ def _score_group(
     )  # (B, T, D)
     for row, sequence in enumerate(group):
         targets = tokens[row, 1 : len(sequence)]  # (T - 1,)
-        yield from _score_rows(computation, hidden[row, : len(targets)], targets, top_k)
+        yield from score_rows(computation, hidden[row, : len(targets)], targets, top_k)
 
 
-def _score_rows(
+def score_rows(
     computation: Computation, hidden: Tensor, targets: Tensor, top_k: int
 ) -> Iterator[TokenLogprobs]:
     """Hidden states (R, D) and the tokens that follow, (R,), in slices of bounded memory."""

@@ -4,15 +4,22 @@ import json
 from pathlib import Path
 
 import jinja2
+from checkpoint_config import read_language_config
+from reference_model_files import ModelFolderError
 from reference_requests import RequestError
 from transformers import AutoTokenizer
+from transformers_config import own_config
 
 
 class Tokens:
     """The tokenizer of a model folder. Raises OSError or ValueError if it has none."""
 
     def __init__(self, folder: Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if not (folder / "tokenizer.json").is_file():  # Transformers would make an empty one
+            raise ModelFolderError(f"{folder}: no tokenizer.json; the reference reads no other")
+        config = own_config(read_language_config(folder))
+        known = {} if config is None else {"config": config}
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **known)
         added = self._tokenizer.added_tokens_decoder
         self._special = frozenset(token for token, entry in added.items() if entry.special)
 
@@ -48,6 +55,18 @@ class Tokens:
 
     def are_special(self, ids: list[int]) -> list[bool]:
         return [token in self._special for token in ids]
+
+
+class NoTokens:
+    """In place of `Tokens` where the tokenizer is not to be had: refuses what would need it."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def render(self, *_: object) -> list[int]:
+        raise RequestError(f"this server takes and gives token ids only: {self._reason}")
+
+    encode = decode_each = are_special = render
 
 
 def _with_parsed_arguments(message: dict) -> dict:

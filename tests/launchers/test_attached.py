@@ -12,10 +12,15 @@ from launchers.dialect import Dialect
 from launchers.openai import OpenAiDialect
 from launchers.reference import ReferenceDialect
 from launchers.registry import LAUNCHERS, launcher
+from launchers.sglang_dialect import SglangDialect
 from launchers.vllm import VllmDialect
 
 URL = "http://host:8000"
 VLLM = {"/version": b'{"version": "0.32.0"}', "/v1/models": b'{"data": [{"id": "tiny"}]}'}
+SGLANG = {
+    "/server_info": b'{"served_model_name": "tiny", "version": "0.5.23", "tp_size": 1}',
+    "/v1/models": b'{"data": [{"id": "tiny", "max_model_len": 2048}]}',
+}
 REFERENCE = {"/identity": b'{"engine": "enginediff-reference", "model": "tiny"}'}
 
 
@@ -57,10 +62,17 @@ def test_the_reference_server_says_so_itself() -> None:
     assert isinstance(recognised({**VLLM, **REFERENCE}), ReferenceDialect)
 
 
+def test_an_sglang_server_is_one_that_tells_its_configuration() -> None:
+    found = recognised(SGLANG)
+    assert isinstance(found, SglangDialect)
+    assert found.model == "tiny"
+
+
 @pytest.mark.parametrize(
     "answers",
     [
         {},
+        {"/server_info": b'{"version": "1"}'},
         {"/version": VLLM["/version"]},
         {**VLLM, "/v1/models": b'{"data": []}'},
         {**VLLM, "/v1/models": b'{"data": "tiny"}'},
@@ -76,8 +88,8 @@ def test_anything_else_is_refused_and_named(answers: Mapping[str, bytes]) -> Non
 def test_every_engine_of_the_registry_can_be_launched_and_no_other() -> None:
     for name in LAUNCHERS:
         assert launcher(name).ready_path.startswith("/")
-    with pytest.raises(ConfigError, match="'sglang'; known are reference, vllm"):
-        launcher("sglang")
+    with pytest.raises(ConfigError, match="'exllama'; known are ktransformers, reference, sglang"):
+        launcher("exllama")
 
 
 def test_models_of_another_form_are_no_engine() -> None:

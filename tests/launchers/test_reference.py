@@ -14,7 +14,7 @@ from harness.base.errors import RequestError
 from harness.checker.tolerance import MINIMUM_CONFIGURATIONS, MINIMUM_IMPLEMENTATIONS
 from launchers import pins
 from launchers.pins import GREEDY
-from launchers.reference import RECORDED, ReferenceDialect, ReferenceLauncher, benign_pool
+from launchers.reference import ReferenceDialect, ReferenceLauncher, benign_pool, recorded
 
 DIALECT = ReferenceDialect(model="tiny")
 SEQUENCES = [(1, 2, 3), (4, 5)]
@@ -89,7 +89,7 @@ def test_requests_carry_what_was_asked() -> None:
     assert DIALECT.detokenized(b'{"texts": ["a"], "special": [false]}') == (["a"], [False])
 
 
-@pytest.mark.parametrize("numerics", RECORDED)
+@pytest.mark.parametrize("numerics", recorded(pins.MODELS / "tiny-moe-int4"))
 def test_the_benign_pool_of_every_class_can_support_equivalent(numerics: str) -> None:
     pool = benign_pool(numerics)
     assert len({variant.name for variant in pool}) == len(pool) >= MINIMUM_CONFIGURATIONS
@@ -97,6 +97,17 @@ def test_the_benign_pool_of_every_class_can_support_equivalent(numerics: str) ->
     for variant in pool:
         assert variant.sequences_per_request >= variant.options["batch"]
         assert variant.options["implementation"] == variant.implementation
+
+
+def test_int4_weights_are_a_class_of_a_model_that_has_them_alone() -> None:
+    assert recorded(pins.MODELS / "tiny-moe") == ("fp32", "bf16")
+    assert recorded(pins.MODELS / "tiny-moe-int4") == ("fp32", "bf16", "int4-weights")
+
+
+def test_a_multimodal_models_int4_weights_are_found_too(tmp_path: Path) -> None:
+    config = '{"model_type": "kimi_k25", "text_config": {"quantization_config": {}}}'
+    (tmp_path / "config.json").write_text(config)
+    assert "int4-weights" in recorded(tmp_path)
 
 
 def test_the_command_line_is_the_pins() -> None:

@@ -1,0 +1,184 @@
+"""Has each engine's own argument parser read a pin's flags, before 600 GB are loaded for nothing.
+
+A check is a script that runs in the environment of the pinned version (`engine.parser`: its CPU
+build reads the flags of a pin for GPUs). One start of Python reads all pins of one environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.base.errors import BuildError, LaunchError
+from launchers import environments, shimmed
+from launchers.environments import Environment
+from launchers.pins import LoadedPin
+from launchers.process import Command, started
+from launchers.registry import launcher
+
+CHECKS = Path(__file__).with_name("argv_checks")
+HEAD = "node-0"  # stands for the first node's address, where nodes are joined
+DEADLINE_S = 600.0  # an engine is imported in 5 to 10 s, and in minutes on a loaded machine
+POLL_S = 0.1
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The script of one engine, and the shims that let it be imported where there is no GPU."""
+
+    script: str
+    shims: tuple[str, ...] = ()
+
+
+ENGINES = {
+    "ktransformers": Check(script="ktransformers_argv.py", shims=("ktransformers", "sglang")),
+    "sglang": Check(script="sglang_argv.py", shims=("sglang",)),
+    "vllm": Check(script="vllm_argv.py"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong with a pin's flags or variables; a warning where the engine takes them."""
+
+    error: bool
+    what: str
+
+
+def has_parser(loaded: LoadedPin) -> bool:
+    """Whether there is a check for this engine: our own reference reads its flags in a second."""
+    return loaded.pin.engine.name in ENGINES
+
+
+def environment(loaded: LoadedPin) -> str:
+    """The environment whose parser reads the pin's flags."""
+    return loaded.pin.engine.parser or loaded.pin.engine.environment
+
+
+def check(pins: Sequence[LoadedPin], announce: Announce) -> list[list[Problem]]:
+    """The problems of each pin, in order. Builds parser environments that are not there.
+
+    Raises BuildError, LaunchError where a check itself fails, ConfigError for an unknown lock.
+    """
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, loaded in enumerate(pins):
+        groups[loaded.pin.engine.name, environment(loaded)].append(index)
+    found: list[list[Problem]] = [[] for _ in pins]
+    for (engine, name), indexes in groups.items():
+        built = environments.build(name, announce=announce)
+        announce(f"{name}: its argument parser reads the flags")
+        answers = _asked([pins[index] for index in indexes], ENGINES[engine], built)
+        for index, problems in zip(indexes, answers, strict=True):
+            found[index] = problems
+    return found
+
+
+def commands(loaded: LoadedPin) -> list[tuple[str, tuple[str, ...]]]:
+    """Every node's part, in words, and the arguments that its engine is started with."""
+    table = loaded.pin.deployment
+    if table is None or table.join is None:
+        return [("", _arguments(loaded))]
+    parts: list[tuple[str, tuple[str, ...]]] = []
+    for rank in range(table.nodes):
+        more = {**table.join.args, **(table.join.worker_args if rank else {})}
+        joined = {name: _placed(value, rank) for name, value in more.items()}
+        pin = replace(loaded.pin, args={**loaded.pin.args, **joined})
+        parts.append((f"node {rank}", _arguments(replace(loaded, pin=pin))))
+    return parts
+
+
+def _arguments(loaded: LoadedPin) -> tuple[str, ...]:
+    """What follows `python -m MODULE`."""
+    command = launcher(loaded.pin.engine.name).command(loaded, python=Path("python"), port=8000)
+    return command.argv[3:]
+
+
+def _placed(value: Any, rank: int) -> Any:
+    return value.format(rank=rank, head=HEAD) if isinstance(value, str) else value
+
+
+def _asked(pins: Sequence[LoadedPin], check: Check, built: Environment) -> list[list[Problem]]:
+    parts = [(index, *part) for index, loaded in enumerate(pins) for part in commands(loaded)]
+    request = [_request(pins[index], argv) for index, _part, argv in parts]
+    answer = _answer(check, built, request)
+    problems: list[list[Problem]] = []
+    for index, loaded in enumerate(pins):
+        of_pin = [
+            (part, found)
+            for (owner, part, _argv), found in zip(parts, answer["commands"], strict=True)
+            if owner == index
+        ]
+        problems.append([*_of_version(loaded, answer["version"], built.name), *_merged(of_pin)])
+    return problems
+
+
+def _merged(parts: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> list[Problem]:
+    """The problems of all nodes' parts; what is the same on each is said once."""
+    where: dict[tuple[bool, str], list[str]] = defaultdict(list)
+    for part, found in parts:
+        for entry in found:
+            where[entry["error"], entry["what"]].append(part)
+    return [
+        Problem(error=error, what=what if len(of) == len(parts) else f"{what} ({', '.join(of)})")
+        for (error, what), of in where.items()
+    ]
+
+
+def _request(loaded: LoadedPin, argv: tuple[str, ...]) -> dict[str, Any]:
+    table = loaded.pin.deployment
+    return {
+        "argv": argv,
+        "env": dict(loaded.pin.env),
+        "nodes": 1 if table is None else table.nodes,
+        "gpus": None if table is None else table.nodes * table.gpus_per_node,
+    }
+
+
+def _of_version(loaded: LoadedPin, version: str, name: str) -> list[Problem]:
+    pinned = loaded.pin.engine.version
+    if version == pinned:
+        return []
+    what = f"engine.version is {pinned}, but the parser in {name} is that of {version}"
+    return [Problem(error=True, what=what)]
+
+
+def _answer(check: Check, built: Environment, request: list[dict[str, Any]]) -> Mapping[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="enginediff-argv-") as folder:
+        asked, answer, log = (
+            Path(folder) / name for name in ("request.json", "answer.json", "log")
+        )
+        asked.write_text(json.dumps({"commands": request}), "utf-8")
+        argv = (str(built.python), str(CHECKS / check.script), str(asked), str(answer))
+        env = {
+            "PATH": f"{built.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "HOME": str(built.path / "home"),
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **shimmed.variables(check.shims),
+        }
+        _run(Command(argv=argv, env=env), log, built)
+        return json.loads(answer.read_bytes())
+
+
+def _run(command: Command, log: Path, built: Environment) -> None:
+    begun = time.monotonic()
+    with started(command, log=log) as program:
+        while program.alive():
+            if time.monotonic() - begun > DEADLINE_S:
+                raise LaunchError(f"{built.name}: reading flags took more than {DEADLINE_S:g} s")
+            time.sleep(POLL_S)
+        if program.exit_code() != 0:
+            end = "\n".join(f"  {line}" for line in program.end_of_log())
+            raise BuildError(
+                f"{built.name}: its argument parser could not be run; if the environment was "
+                f"damaged, say: enginediff env remove {built.name}\nIts last words:\n{end}"
+            )

@@ -1,0 +1,102 @@
+"""Configured = running: a pin held against what the engine that it started says of itself. Pure.
+
+An engine may leave a flag unread, correct it, or settle by itself what was left open: a dtype of
+`auto`, say, so that the pin's promise is broken although every flag is as pinned. So both are
+compared: each flag, and what the numerics class implies. What the engine does not report is said,
+and never taken as equal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from launchers.pins import Pin
+
+NONE = "none"  # nothing is quantised
+LEFT_OPEN = "auto"  # a flag's value that says nothing
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}  # of a class that is nothing but a dtype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What a running engine says of itself. None, or a flag that is absent: it does not say.
+
+    dtypes are named as torch names them, without `torch.`.
+    """
+
+    version: str | None = None
+    dtype: str | None = None  # of weights and activations
+    kv_cache_dtype: str | None = None
+    quantization: str | None = None  # of weights: a method, or NONE
+    flags: Mapping[str, object] = field(default_factory=dict[str, object])  # `max_model_len`: value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing that runs otherwise than the pin says."""
+
+    key: str
+    pinned: str
+    running: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: the pin says {self.pinned}, the engine runs {self.running}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A pin and its running engine, key by key."""
+
+    equal: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    unreported: tuple[str, ...]
+
+
+def compare(pin: Pin, reported: Reported) -> Comparison:
+    """Every key that the pin fixes falls under one of the three."""
+    equal: list[str] = []
+    differences: list[Difference] = []
+    unreported: list[str] = []
+    for key, pinned, running in [*_promises(pin, reported), *_flags(pin, reported)]:
+        if running is _UNREPORTED:
+            unreported.append(key)
+        elif pinned == running:
+            equal.append(key)
+        else:
+            differences.append(Difference(key=key, pinned=_read(pinned), running=_read(running)))
+    return Comparison(
+        equal=tuple(equal), differences=tuple(differences), unreported=tuple(unreported)
+    )
+
+
+_UNREPORTED = object()
+Row = tuple[str, object, object]  # key, what is pinned, what runs
+
+
+def _promises(pin: Pin, reported: Reported) -> Iterator[Row]:
+    yield "engine.version", pin.engine.version, _or_unreported(reported.version)
+    dtype = DTYPES.get(pin.numerics)
+    if dtype is not None:
+        because = f"(numerics {pin.numerics})"
+        yield f"dtype {because}", dtype, _or_unreported(reported.dtype)
+        yield f"KV cache dtype {because}", dtype, _or_unreported(reported.kv_cache_dtype)
+        yield f"quantisation {because}", NONE, _or_unreported(reported.quantization)
+
+
+def _flags(pin: Pin, reported: Reported) -> Iterator[Row]:
+    for flag, value in pin.args.items():
+        if value != LEFT_OPEN:
+            name = flag.replace("-", "_")
+            yield f"args.{flag}", value, reported.flags.get(name, _UNREPORTED)
+
+
+def _or_unreported(value: str | None) -> object:
+    return _UNREPORTED if value is None else value
+
+
+def _read(value: object) -> str:
+    if value is None:
+        return NONE
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,0 +1,80 @@
+"""The main job with a real KTransformers: both methods healthy, one as released, one misread.
+
+Three starts of the engine, 30 s each on an idle machine.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness import session, verdict
+from harness.candidate import Opened
+from harness.checker.outcome import Word
+from harness.levels.state import Settings
+from harness.recording import Trace
+from tests.engines.command_line import run, verdict_of
+
+BF16, RAWINT4 = "tiny-moe/ktransformers-cpu-bf16", "tiny-moe/ktransformers-cpu-rawint4"
+
+
+def judged(opened: Opened, path: Path, numerics: str, file: Path) -> tuple[Word, str, list[str]]:
+    """The word of a running engine against a trace, the level that decided, and its reasons."""
+    trace = Trace(path)
+    tolerances = session.tolerances_of(trace, numerics)
+    settings = Settings(seed=0, alpha=0.005, beta=0.005)
+    state, _ = session.checked(
+        opened, trace, tolerances, settings, file=file, announce=lambda _: None
+    )
+    word, level = verdict.combine(state.levels, tolerances.weakness)
+    return word, level, [reason for found in state.levels for reason in found.reasons]
+
+
+def levels(found: dict[str, Any]) -> dict[str, str]:
+    return {level["level"]: level["word"] for level in found["levels"]}
+
+
+def test_bf16_experts_are_equivalent_to_the_reference(trace_bf16: Path) -> None:
+    found, code = verdict_of(BF16, "--against", trace_bf16)
+    assert (found["verdict"], code) == ("EQUIVALENT", 0), found["reasons"]
+    assert levels(found) == dict.fromkeys(("pin", "L0", "L2", "L1"), "EQUIVALENT")
+
+
+def test_int4_experts_as_released_answer_from_freed_memory(trace_int4: Path) -> None:
+    """Undefined behaviour: nonsense with HTTP 200, or the end of the engine; never EQUIVALENT."""
+    done = run(
+        "check", RAWINT4, "--set", 'env.ENGINEDIFF_KT_KEEP_WEIGHTS="0"', "--against", trace_int4
+    )
+    assert done.returncode in (1, 4), done.stdout + done.stderr
+
+
+def test_int4_experts_are_equivalent_to_the_reference_on_the_same_dequantised_weights(
+    ktransformers_int4: Opened, trace_int4: Path, tmp_path: Path
+) -> None:
+    word, _, reasons = judged(
+        ktransformers_int4, trace_int4, "int4-weights", tmp_path / "evidence.parquet"
+    )
+    assert word is Word.EQUIVALENT, reasons
+
+
+def test_int4_experts_are_different_from_the_model_that_they_were_made_of(
+    ktransformers_int4: Opened, trace_bf16: Path, tmp_path: Path
+) -> None:
+    word, level, reasons = judged(
+        ktransformers_int4, trace_bf16, "bf16", tmp_path / "evidence.parquet"
+    )
+    assert (word, level) == (Word.DIFFERENT, "L2"), reasons
+
+
+def test_an_int4_promise_is_refused_against_a_reference_without_int4_weights() -> None:
+    done = run("check", RAWINT4, "--against", "tiny-moe/reference")
+    assert done.returncode == 2
+    assert "int4-weights" in done.stderr
+
+
+def test_an_int4_pin_is_refused_against_a_trace_of_the_model_that_it_was_made_of(
+    trace_bf16: Path,
+) -> None:
+    done = run("check", RAWINT4, "--set", "numerics=bf16", "--against", trace_bf16)
+    assert done.returncode == 2
+    assert "tiny-moe-int4" in done.stderr
