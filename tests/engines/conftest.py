@@ -46,8 +46,9 @@ def reference(open_pin: Callable[[str], Any]) -> Generator[Opened]:
 
 @pytest.fixture(scope="session")
 def trace(reference: Opened, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small trace of tiny-moe."""
-    return record(reference, tmp_path_factory.mktemp("trace") / "tiny-moe.trace", EVERY_FOURTH)
+    """A small trace of tiny-moe, for what promises fp32 and for what promises bf16."""
+    path = tmp_path_factory.mktemp("trace") / "tiny-moe.trace"
+    return record(reference, path, "fp32", "bf16")
 
 
 @pytest.fixture(scope="session")
@@ -55,14 +56,7 @@ def trace_k2(open_pin: Callable[[str], Any], tmp_path_factory: pytest.TempPathFa
     """A small trace of tiny-k2."""
     path = tmp_path_factory.mktemp("trace") / "tiny-k2.trace"
     with open_pin("tiny-k2/reference") as opened:
-        return record(opened, path, EVERY_FOURTH)
-
-
-@pytest.fixture(scope="session")
-def trace_bf16(reference: Opened, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small trace of tiny-moe that judges what is promised in bfloat16."""
-    path = tmp_path_factory.mktemp("trace") / "tiny-moe-bf16.trace"
-    return record(reference, path, EVERY_FOURTH, "bf16")
+        return record(opened, path, "fp32")
 
 
 @pytest.fixture(scope="session")
@@ -70,18 +64,17 @@ def trace_int4(open_pin: Callable[[str], Any], tmp_path_factory: pytest.TempPath
     """A small trace of the int4 copy of tiny-moe."""
     path = tmp_path_factory.mktemp("trace") / "tiny-moe-int4.trace"
     with open_pin("tiny-moe-int4/reference") as opened:
-        return record(opened, path, EVERY_FOURTH, "int4-weights")
+        return record(opened, path, "int4-weights")
 
 
-def record(opened: Opened, path: Path, step: int, numerics: str = "fp32") -> Path:
-    cases = corpus.load()[::step]
+def record(opened: Opened, path: Path, *classes: str) -> Path:
     recorder.record(
         opened,
-        cases,
-        corpus=f"every {step}th",
+        corpus.load()[::EVERY_FOURTH],
+        corpus=f"every {EVERY_FOURTH}th",
         path=path,
         announce=lambda _: None,
-        classes=(numerics,),
+        classes=classes,
     )
     return path
 

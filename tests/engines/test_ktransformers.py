@@ -34,8 +34,8 @@ def levels(found: dict[str, Any]) -> dict[str, str]:
     return {level["level"]: level["word"] for level in found["levels"]}
 
 
-def test_bf16_experts_are_equivalent_to_the_reference(trace_bf16: Path) -> None:
-    found, code = verdict_of(BF16, "--against", trace_bf16)
+def test_bf16_experts_are_equivalent_to_the_reference(trace: Path) -> None:
+    found, code = verdict_of(BF16, "--against", trace)
     assert (found["verdict"], code) == ("EQUIVALENT", 0), found["reasons"]
     assert levels(found) == dict.fromkeys(("pin", "L0", "L2", "L1"), "EQUIVALENT")
 
@@ -58,11 +58,9 @@ def test_int4_experts_are_equivalent_to_the_reference_on_the_same_dequantised_we
 
 
 def test_int4_experts_are_different_from_the_model_that_they_were_made_of(
-    ktransformers_int4: Opened, trace_bf16: Path, tmp_path: Path
+    ktransformers_int4: Opened, trace: Path, tmp_path: Path
 ) -> None:
-    word, level, reasons = judged(
-        ktransformers_int4, trace_bf16, "bf16", tmp_path / "evidence.parquet"
-    )
+    word, level, reasons = judged(ktransformers_int4, trace, "bf16", tmp_path / "evidence.parquet")
     assert (word, level) == (Word.DIFFERENT, "L2"), reasons
 
 
@@ -73,8 +71,8 @@ def test_an_int4_promise_is_refused_against_a_reference_without_int4_weights() -
 
 
 def test_an_int4_pin_is_refused_against_a_trace_of_the_model_that_it_was_made_of(
-    trace_bf16: Path,
+    trace: Path,
 ) -> None:
-    done = run("check", RAWINT4, "--set", "numerics=bf16", "--against", trace_bf16)
+    done = run("check", RAWINT4, "--set", "numerics=bf16", "--against", trace)
     assert done.returncode == 2
     assert "tiny-moe-int4" in done.stderr

@@ -1,0 +1,47 @@
+"""Several real engines at once: with a reference, and without one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.engines.command_line import run
+
+K2_BROKEN, K2_RIGHT = "tiny-k2/vllm-cpu", "tiny-k2/sglang-cpu"
+
+
+THREE = ("tiny-moe/vllm-cpu", "tiny-moe/sglang-cpu", "tiny-moe/ktransformers-cpu-bf16")
+
+
+def test_three_engines_are_launched_and_judged_each_by_its_promise(
+    trace: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    done = run("check", *THREE, "--against", trace, "--run", folder, "--json", timeout=900)
+    result = json.loads(done.stdout)
+    assert [row["word"] for row in result["rows"]] == ["EQUIVALENT"] * 3, result["rows"]
+    assert [row["numerics"] for row in result["rows"]] == ["fp32", "fp32", "bf16"]
+    assert (done.returncode, result["word"]) == (0, "EQUIVALENT")
+    assert [(pair["first"], pair["second"]) for pair in result["pairs"]] == [(0, 1), (0, 2), (1, 2)]
+    page = (folder / "report.html").read_text()
+    for row in result["rows"]:
+        assert row["report"] in page
+        assert (folder / row["report"]).is_file()
+
+
+def test_two_that_disagree_are_told_apart_by_the_reference(trace_k2: Path, tmp_path: Path) -> None:
+    done = run(
+        "check", K2_BROKEN, K2_RIGHT, "--against", trace_k2, "--run", tmp_path / "run", timeout=600
+    )
+    assert done.returncode == 1, done.stderr
+    assert f"The reference sides with {K2_RIGHT}; {K2_BROKEN} is the odd one out" in done.stdout
+
+
+def test_without_a_reference_the_odd_one_of_three_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    names = (K2_RIGHT, K2_BROKEN, "tiny-k2/reference")
+    done = run("check", *names, "--consensus", "--run", folder, "--json", timeout=600)
+    result = json.loads(done.stdout)
+    assert result["headline"] == f"{K2_BROKEN} stands alone.", done.stderr
+    assert done.returncode == 1
+    assert [row["word"] for row in result["rows"]] == ["INCONCLUSIVE", "DIFFERENT", "INCONCLUSIVE"]
