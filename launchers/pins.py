@@ -243,10 +243,20 @@ def _locate(name: str) -> Path:
     path = SHIPPED / f"{name}.toml"
     if not path.is_file():
         raise ConfigError(
-            f"there is no pin {name!r}; shipped are {', '.join(shipped())}; "
+            f"there is no pin {name!r}; {_others(name)}; "
             "your own is named by its path, which ends in .toml"
         )
     return path
+
+
+def _others(name: str) -> str:
+    """The shipped pins of the same model, or the models: all pins are too many for one line."""
+    model = name.partition("/")[0]
+    siblings = [other for other in shipped() if other.startswith(f"{model}/")]
+    if siblings:
+        return f"of {model} there are {', '.join(siblings)}"
+    models = ", ".join(sorted({other.partition("/")[0] for other in shipped()}))
+    return f"shipped are pins of {models}, such as tiny-moe/vllm-cpu"
 
 
 def _model_folder(path: str, pin: Path) -> Path:

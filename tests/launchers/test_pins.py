@@ -166,6 +166,13 @@ def test_a_pin_that_is_not_there_is_refused(name: str) -> None:
         load(name)
 
 
+def test_a_pin_that_is_not_there_is_answered_with_those_of_its_model_or_the_models() -> None:
+    with pytest.raises(ConfigError, match=r"of tiny-moe there are .*tiny-moe/vllm-cpu"):
+        load("tiny-moe/vlm-cpu")
+    with pytest.raises(ConfigError, match=r"pins of kimi-k2-thinking, .*such as tiny-moe/vllm"):
+        load("tny-moe/vllm-cpu")
+
+
 def test_an_own_pin_is_named_by_its_path_and_what_is_wrong_in_it_by_file_and_key(
     tmp_path: Path,
 ) -> None:
