@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness import candidate, recorder
+from harness import candidate, recorder, session
 from harness.base.errors import RequestError
 from harness.base.record import Scores
 from harness.recording import Trace
@@ -132,7 +132,9 @@ def test_it_generates_what_it_scores(streamed: Server) -> None:
         assert abs(scores.logprobs[own] - scores.top_logprobs[own, 0]).max() < 2e-4
 
 
-def test_a_trace_is_recorded_and_can_support_equivalent(tmp_path: Path) -> None:
+def test_a_trace_is_recorded_on_tokens_from_elsewhere_and_can_support_equivalent(
+    tmp_path: Path,
+) -> None:
     name, changes = "tiny-moe/reference", (STREAMED, f"args.work-folder={tmp_path / 'work'}")
     with candidate.opened(
         name, candidate.prepared(name, changes), log=tmp_path / "log", announce=lambda _: None
@@ -144,10 +146,15 @@ def test_a_trace_is_recorded_and_can_support_equivalent(tmp_path: Path) -> None:
             path=tmp_path / "streamed.trace",
             announce=lambda _: None,
             classes=("fp32",),
+            continue_by=session.continuing("tiny-moe/reference", lambda _: None),
         )
-    (tolerances,) = Trace(tmp_path / "streamed.trace").manifest["tolerances"]
+    trace = Trace(tmp_path / "streamed.trace")
+    (tolerances,) = trace.manifest["tolerances"]
     assert tolerances["implementations"] == ["streamed-transformers", "streamed-direct"]
     assert tolerances["weakness"] is None
+    by = trace.manifest["sampling"]["continued_by"]
+    assert (by["title"], by["identity"]["implementation"]) == (name, "transformers")
+    assert "POST /generate" not in (tmp_path / "log").read_text()
 
 
 @pytest.fixture(scope="module")
