@@ -40,7 +40,7 @@ FROZEN = {
     "env build": ["PIN"],
     "env list": [],
     "env remove": ["NAME"],
-    "record": ["REFERENCE", "--output", "--set", "-o"],
+    "record": ["REFERENCE", "--output", "--set", "--tokens-from", "-o"],
     "serve": ["PIN", "--enforce", "--host", "--port", "--set"],
 }
 
@@ -211,6 +211,7 @@ def test_a_consensus_that_cannot_be_had_is_refused(
         (["record", PIN, "-o", "absent/x.trace"], ["absent", "no folder"]),
         (["record", PIN], ["output"]),
         (["record", "no/such", "-o", "x.trace"], ["no/such"]),
+        (["record", PIN, "-o", "x.trace", "--tokens-from", "no/other"], ["no/other"]),
         (["env", "build", "no/such"], ["no/such"]),
         (["env", "remove", "no-such"], ["no-such"]),
         (["frobnicate"], ["frobnicate"]),
