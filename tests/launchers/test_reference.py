@@ -107,6 +107,10 @@ def test_int4_weights_are_a_class_of_a_model_that_has_them_alone() -> None:
     assert recorded(pins.MODELS / "tiny-moe-int4") == ("fp32", "bf16", "int4-weights")
 
 
+def test_int4_weights_are_held_to_what_bfloat16_arithmetic_makes_of_them() -> None:
+    assert {variant.options["dtype"] for variant in benign_pool("int4-weights")} == {"bfloat16"}
+
+
 def test_a_multimodal_models_int4_weights_are_found_too(tmp_path: Path) -> None:
     config = '{"model_type": "kimi_k25", "text_config": {"quantization_config": {}}}'
     (tmp_path / "config.json").write_text(config)
