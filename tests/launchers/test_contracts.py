@@ -18,10 +18,10 @@ from launchers.open_paths import Access, access
 
 K26 = contracts.load("kimi-k2.6")
 FAMILIES = ["kimi-k2-thinking", "kimi-k2.5", "kimi-k2.6", "kimi-k3"]
-NEUTRAL = {"n": 1, "presence_penalty": 0, "frequency_penalty": 0, "top_k": -1, "min_p": 0}
-NEUTRAL |= {"repetition_penalty": 1}
-THINKS = {"temperature": 1, "top_p": 0.95, **NEUTRAL}
-ANSWERS = {"temperature": 0.6, "top_p": 0.95, **NEUTRAL}
+ALWAYS = {"n": 1, "presence_penalty": 0, "frequency_penalty": 0}
+KNOBS = {"top_k": -1, "min_p": 0, "repetition_penalty": 1}
+THINKS = {"temperature": 1, "top_p": 0.95, **ALWAYS, **KNOBS}
+ANSWERS = {"temperature": 0.6, "top_p": 0.95, **ALWAYS, **KNOBS}
 ON, OFF = {"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}
 SWITCH_ON = {"chat_template_kwargs": {"thinking": True}}
 SWITCH_OFF = {"chat_template_kwargs": {"thinking": False}}
