@@ -43,6 +43,7 @@ SGLANG_INFO: dict[str, Any] = {
     "reasoning_parser": "kimi_k2",
     "sampling_defaults": "openai",
     "random_seed": 0,
+    "sleep_on_idle": True,
     "tp_size": 1,
     "dp_size": 1,
     "served_model_name": "tiny-moe",
