@@ -106,6 +106,10 @@ def record(
     reference: Annotated[str, typer.Argument(help="A reference pin, or the URL of one.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="NAME.trace")],
     changes: Changes = None,
+    tokens_from: Annotated[
+        str | None,
+        typer.Option(help="A pin or URL that continues the prompts, for a streamed reference."),
+    ] = None,
 ) -> None:
     """Records a reference, its benign pool and the tolerances, to check candidates against."""
     from harness import session
@@ -116,7 +120,13 @@ def record(
     if not output.absolute().parent.is_dir():
         raise ConfigError(f"-o {output}: there is no folder {output.absolute().parent}")
     with announcing() as announce:
-        session.record_trace(reference, changes or (), path=output.absolute(), announce=announce)
+        session.record_trace(
+            reference,
+            changes or (),
+            path=output.absolute(),
+            announce=announce,
+            tokens_from=tokens_from,
+        )
     typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 

@@ -1,7 +1,8 @@
 """Records a trace: what the reference says, and how far apart right answers lie.
 
 render       every prompt of the corpus through the reference's template and tokenizer
-continue     the reference's own tokens, sampled at T = 1, a seed per case
+continue     the reference's own tokens, sampled at T = 1, a seed per case; or another engine's: a
+             token costs a streamed reference a pass over all the weights
 score        the logprobs and the top k of prompt and continuation, one sequence at a time
 pool         the same sequences by every benign configuration of every numerics class
 calibrate    tolerances, per class and stratum
@@ -19,6 +20,7 @@ import numpy as np
 from harness import recording
 from harness.base.case import Case
 from harness.base.errors import ConfigError
+from harness.base.record import Generation
 from harness.candidate import Opened
 from harness.checker import forced
 from harness.checker.distance import between
@@ -31,6 +33,8 @@ from launchers.pins import OWN, tokenizer_hash
 from launchers.reference import ReferenceDialect
 
 Announce = Callable[[str], None]
+# Prompts -> their continuations, and who made them: title, pin and identity.
+Continue = Callable[[Sequence[Tokens]], tuple[list[Generation], dict[str, Any]]]
 TOP_K = 20  # vLLM's own limit
 NEW_TOKENS = 48  # of the reference's own, after each prompt
 SEED = 20260101  # of the sampled continuations: case i has SEED + i
@@ -45,10 +49,20 @@ def record(
     path: Path,
     announce: Announce,
     classes: Sequence[str],
+    continue_by: Continue | None = None,
 ) -> None:
-    """Writes the trace of a running reference to `path`. Raises before anything is written."""
+    """Writes the trace of a running reference to `path`. Raises before anything is written.
+
+    `continue_by`: instead of the reference itself.
+    """
     reference = _reference(opened)
-    sequences = _sequences(opened, cases, announce)
+    sampling: dict[str, Any] = {"temperature": 1.0, "seed": SEED, "new_tokens": NEW_TOKENS}
+    prompts = _prompts(opened, cases, announce)
+    if continue_by is None:
+        generations = continued(opened, prompts, announce)
+    else:
+        generations, sampling["continued_by"] = continue_by(prompts)
+    sequences = _scored(opened, cases, prompts, generations, announce)
     vocabulary = _vocabulary(opened, reference, sequences, announce)
     pool: list[PoolUnit] = []
     for numerics in classes:
@@ -61,7 +75,7 @@ def record(
         "model": _model(opened),
         "reference": opened.described(),
         "corpus": {"sha256": corpus, "prompts": len(cases), "strata": list(strata)},
-        "sampling": {"temperature": 1.0, "seed": SEED, "new_tokens": NEW_TOKENS},
+        "sampling": sampling,
         "tolerances": [asdict(t) for t in _tolerances(pool, classes, strata)],
         "benign": {numerics: _band(pool, sequences, vocabulary, numerics) for numerics in classes},
     }
@@ -91,13 +105,17 @@ def _model(opened: Opened) -> dict[str, Any]:
     }
 
 
-def _sequences(opened: Opened, cases: Sequence[Case], announce: Announce) -> list[Recorded]:
-    asker = opened.asker
+def _prompts(opened: Opened, cases: Sequence[Case], announce: Announce) -> list[Tokens]:
     announce(f"rendering {len(cases)} prompts")
-    prompts = asker.render([case.prompt for case in cases])
+    return opened.asker.render([case.prompt for case in cases])
+
+
+def continued(opened: Opened, prompts: Sequence[Tokens], announce: Announce) -> list[Generation]:
+    """Each prompt's continuation by an engine, sampled at T = 1 with a seed of its own."""
+    asker = opened.asker
     size = asker.dialect.sequences_per_request
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # alike ones batch well
-    whole: dict[int, Tokens] = {}
+    found: dict[int, Generation] = {}
     for done, part in enumerate(parts(order, size)):
         announce(f"continuing prompts: {done * size} of {len(prompts)}")
         generations = asker.generate(
@@ -108,11 +126,21 @@ def _sequences(opened: Opened, cases: Sequence[Case], announce: Announce) -> lis
             top_k=TOP_K,
             at_once=BUSY,
         )
-        for i, generation in zip(part, generations, strict=True):
-            whole[i] = prompts[i] + generation.token_ids
-    announce(f"scoring {sum(map(len, whole.values())):,} tokens")
-    tokens = [whole[i] for i in range(len(prompts))]
-    scores = asker.score(tokens, TOP_K, at_once=2)
+        found |= dict(zip(part, generations, strict=True))
+    return [found[i] for i in range(len(prompts))]
+
+
+def _scored(
+    opened: Opened,
+    cases: Sequence[Case],
+    prompts: Sequence[Tokens],
+    generations: Sequence[Generation],
+    announce: Announce,
+) -> list[Recorded]:
+    pairs = zip(prompts, generations, strict=True)
+    tokens = [prompt + generation.token_ids for prompt, generation in pairs]
+    announce(f"scoring {sum(map(len, tokens)):,} tokens")
+    scores = opened.asker.score(tokens, TOP_K, at_once=2)
     return [
         Recorded(case=case, token_ids=t, prompt_tokens=len(prompt), scores=s)
         for case, prompt, t, s in zip(cases, prompts, tokens, scores, strict=True)

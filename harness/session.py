@@ -19,6 +19,7 @@ from harness import candidate, check, evidence, recorder, verdict
 from harness.base import atomic, strict_toml
 from harness.base.errors import ConfigError
 from harness.base.home import home
+from harness.base.record import Generation
 from harness.candidate import Opened
 from harness.checker.tolerance import ALL, ClassTolerances
 from harness.levels import forced as forced_level
@@ -27,6 +28,7 @@ from harness.recording import Trace
 from harness.report import page
 from harness.verdict import Verdict
 from launchers import pins
+from launchers.dialect import Tokens
 from launchers.pins import LoadedPin
 from launchers.reference import RECORDED, recorded
 from suites import corpus
@@ -120,11 +122,13 @@ def record_trace(
     path: Path,
     announce: Announce,
     classes: Sequence[str] | None = None,
+    tokens_from: str | None = None,
 ) -> None:
     """Launches a reference pin (or attaches to a running one) and records it to `path`.
 
     `classes`: the numerics classes that the trace can judge, the strictest first; None: all that
     there is a benign pool for.
+    `tokens_from`: the pin or URL that continues the prompts; None: the reference does.
     """
     cases = corpus.load()
     loaded = candidate.prepared(name, changes)
@@ -135,6 +139,7 @@ def record_trace(
                 f"a trace of {name} can hold tolerances for {', '.join(possible)}, and none for "
                 f"{numerics!r}: its weights are others"
             )
+    continue_by = None if tokens_from is None else continuing(tokens_from, announce)
     log = new_run() / "engine.log"
     with candidate.opened(name, loaded, log=log, announce=announce) as opened:
         recorder.record(
@@ -144,7 +149,20 @@ def record_trace(
             path=path,
             announce=announce,
             classes=classes or possible,
+            continue_by=continue_by,
         )
+
+
+def continuing(name: str, announce: Announce) -> recorder.Continue:
+    """Continues prompts by an engine that is opened only for that. Raises ConfigError."""
+    loaded = candidate.prepared(name, ())
+
+    def continue_them(prompts: Sequence[Tokens]) -> tuple[list[Generation], dict[str, Any]]:
+        log = new_run() / "engine.log"
+        with candidate.opened(name, loaded, log=log, announce=announce) as opened:
+            return recorder.continued(opened, prompts, announce), opened.described()
+
+    return continue_them
 
 
 def trace_of(name: str, *, classes: Sequence[str], announce: Announce) -> Trace:

@@ -198,7 +198,7 @@ class ReferenceDialect:
             "temperature": sampling.temperature,
             "seeds": list(seeds),
             "top_k": top_k,
-            "batch": self.sequences_per_request,
+            "batch": min(self.sequences_per_request, 16),
             "stop_ids": None,
         }
         return Request(path="/generate", body=body, timeout_s=self._timeout_s)

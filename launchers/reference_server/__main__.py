@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--implementation",
         default="transformers",
-        help="transformers or direct; streamed-transformers or streamed-direct for a model that does"
+        help="transformers, direct; streamed-transformers, streamed-direct for a model that does"
         " not fit: weights from disk, layer by layer",
     )
     streamed = parser.add_argument_group("streamed")

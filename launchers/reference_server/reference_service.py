@@ -87,6 +87,7 @@ class ReferenceService:
             "dtype": self._flavour.dtype,
             "attention": self._flavour.attention,
             "threads": self._threads,
+            "device": self._streaming.device,
             "vocab_size": self._limits.vocabulary_size,
             "max_length": self._limits.max_length,
             "implementations": self._implementations(),

@@ -113,12 +113,11 @@ def _advance(
         for number, groups in enumerate(rounds):
             if store.layers_done(number) > index:
                 continue
-            known = held is not None and held[0] == number
-            blocks = held[1] if known else store.load(number, index)
-            held = None
-            blocks = _layer(computation, index, groups, blocks)
-            store.save(number, index + 1, blocks)
-            held = (number, blocks)
+            if held is None or held[0] != number:
+                held = None  # two rounds are never in memory together
+                held = (number, store.load(number, index))
+            held = (number, _layer(computation, index, groups, held[1]))
+            store.save(number, index + 1, held[1])
         progress.layer_done(index)
 
 

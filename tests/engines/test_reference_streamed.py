@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from harness import candidate, recorder
+from harness import candidate, recorder, session
 from harness.base.errors import RequestError
 from harness.base.record import Scores
 from harness.recording import Trace
-from launchers.pins import GREEDY
+from launchers.pins import GREEDY, LoadedPin
 from suites import corpus
 from tests.engines import checkpoints
 from tests.engines.reference_servers import (
@@ -132,7 +132,9 @@ def test_it_generates_what_it_scores(streamed: Server) -> None:
         assert abs(scores.logprobs[own] - scores.top_logprobs[own, 0]).max() < 2e-4
 
 
-def test_a_trace_is_recorded_and_can_support_equivalent(tmp_path: Path) -> None:
+def test_a_trace_is_recorded_on_tokens_from_elsewhere_and_can_support_equivalent(
+    tmp_path: Path,
+) -> None:
     name, changes = "tiny-moe/reference", (STREAMED, f"args.work-folder={tmp_path / 'work'}")
     with candidate.opened(
         name, candidate.prepared(name, changes), log=tmp_path / "log", announce=lambda _: None
@@ -144,10 +146,15 @@ def test_a_trace_is_recorded_and_can_support_equivalent(tmp_path: Path) -> None:
             path=tmp_path / "streamed.trace",
             announce=lambda _: None,
             classes=("fp32",),
+            continue_by=session.continuing("tiny-moe/reference", lambda _: None),
         )
-    (tolerances,) = Trace(tmp_path / "streamed.trace").manifest["tolerances"]
+    trace = Trace(tmp_path / "streamed.trace")
+    (tolerances,) = trace.manifest["tolerances"]
     assert tolerances["implementations"] == ["streamed-transformers", "streamed-direct"]
     assert tolerances["weakness"] is None
+    by = trace.manifest["sampling"]["continued_by"]
+    assert (by["title"], by["identity"]["implementation"]) == (name, "transformers")
+    assert "POST /generate" not in (tmp_path / "log").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +172,10 @@ def undisturbed(big: tuple[Path, int], tmp_path_factory: pytest.TempPathFactory)
     folder, size = big
     assert size > 2e9
     place = tmp_path_factory.mktemp("undisturbed")
-    with serving(_pin(folder, place), place / "log") as server:
+    with serving(_pin(folder, place, limit_gb=0.2), place / "log") as server:
+        before = server.peak_bytes()
         scores = server.scores(SEQUENCES, None)
-        assert server.peak_bytes() < size / 2
+        assert server.peak_bytes() < before + 0.2e9 < size / 2
     return scores
 
 
@@ -176,16 +184,17 @@ def test_a_big_model_takes_less_memory_than_its_weights(
 ) -> None:
     """So does the second implementation, and says the same."""
     folder, size = big
-    with serving(_pin(folder, tmp_path), tmp_path / "log") as server:
+    with serving(_pin(folder, tmp_path, limit_gb=0.8), tmp_path / "log") as server:
+        before = server.peak_bytes()
         scores = server.scores(SEQUENCES, variant("streamed-transformers"))
-        assert server.peak_bytes() < size * 0.75  # a whole layer with its experts, in fp32
+        assert server.peak_bytes() < before + 0.8e9 < size * 0.75  # with all experts of a layer
     assert difference(scores, undisturbed).max() < 5e-4
 
 
 def test_a_killed_run_goes_on_after_the_last_layer_and_ends_the_same(
     big: tuple[Path, int], undisturbed: list[Scores], tmp_path: Path
 ) -> None:
-    pin = _pin(big[0], tmp_path)
+    pin = _pin(big[0], tmp_path, limit_gb=0.2)
     with serving(pin, tmp_path / "first") as server, ThreadPoolExecutor(1) as threads:
         asked = threads.submit(server.scores, SEQUENCES, None)
         _wait_for(f"layer 3 of {LAYERS}", tmp_path / "first")
@@ -222,8 +231,8 @@ def test_a_run_that_was_killed_is_not_continued_on_another_checkpoint(tmp_path: 
     assert list((tmp_path / "work").iterdir()) == [run]
 
 
-def _pin(folder: Path, place: Path) -> Any:
-    limit = "args.memory-limit-gb=0.8"
+def _pin(folder: Path, place: Path, *, limit_gb: float) -> LoadedPin:
+    limit = f"args.memory-limit-gb={limit_gb}"
     return pin_of(folder, STREAMED, limit, f"args.work-folder={place / 'work'}")
 
 

@@ -35,7 +35,7 @@ FROZEN = {
     "env build": ["PIN"],
     "env list": [],
     "env remove": ["NAME"],
-    "record": ["REFERENCE", "--output", "--set", "-o"],
+    "record": ["REFERENCE", "--output", "--set", "--tokens-from", "-o"],
 }
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -166,6 +166,7 @@ def test_a_server_that_is_no_engine_is_refused(
         (["record", PIN, "-o", "absent/x.trace"], ["absent", "no folder"]),
         (["record", PIN], ["output"]),
         (["record", "no/such", "-o", "x.trace"], ["no/such"]),
+        (["record", PIN, "-o", "x.trace", "--tokens-from", "no/other"], ["no/other"]),
         (["env", "build", "no/such"], ["no/such"]),
         (["env", "remove", "no-such"], ["no-such"]),
         (["frobnicate"], ["frobnicate"]),

@@ -55,6 +55,17 @@ def test_any_status_but_200_is_an_error_with_what_the_server_said(status: int) -
             assert endpoint.get("/version") is None
 
 
+def test_a_request_says_how_long_its_answer_may_take() -> None:
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.4)
+        answer(handler, 200, b"late")
+
+    with serving(slow) as url:
+        assert send(url, Request(path="/x", body={}, timeout_s=30)) == b"late"
+        with pytest.raises(RequestError, match="timed out"):
+            send(url, Request(path="/x", body={}, timeout_s=0.05))
+
+
 def test_a_long_error_page_is_shown_in_part() -> None:
     with serving(lambda handler: answer(handler, 500, b"x" * 10_000)) as url:
         with pytest.raises(RequestError) as caught:

@@ -14,7 +14,13 @@ from harness.base.errors import RequestError
 from harness.checker.tolerance import MINIMUM_CONFIGURATIONS, MINIMUM_IMPLEMENTATIONS
 from launchers import pins
 from launchers.pins import GREEDY
-from launchers.reference import ReferenceDialect, ReferenceLauncher, benign_pool, recorded
+from launchers.reference import (
+    STREAMED,
+    ReferenceDialect,
+    ReferenceLauncher,
+    benign_pool,
+    recorded,
+)
 
 DIALECT = ReferenceDialect(model="tiny")
 SEQUENCES = [(1, 2, 3), (4, 5)]
@@ -90,8 +96,11 @@ def test_requests_carry_what_was_asked() -> None:
 
 
 @pytest.mark.parametrize("numerics", recorded(pins.MODELS / "tiny-moe-int4"))
-def test_the_benign_pool_of_every_class_can_support_equivalent(numerics: str) -> None:
-    pool = benign_pool(numerics)
+@pytest.mark.parametrize("dialect", [DIALECT, ReferenceDialect(model="big", streamed=True)])
+def test_the_benign_pool_of_every_class_can_support_equivalent(
+    dialect: ReferenceDialect, numerics: str
+) -> None:
+    pool = dialect.pool(numerics)
     assert len({variant.name for variant in pool}) == len(pool) >= MINIMUM_CONFIGURATIONS
     assert len({variant.implementation for variant in pool}) >= MINIMUM_IMPLEMENTATIONS
     for variant in pool:
@@ -112,6 +121,20 @@ def test_a_multimodal_models_int4_weights_are_found_too(tmp_path: Path) -> None:
     config = '{"model_type": "kimi_k25", "text_config": {"quantization_config": {}}}'
     (tmp_path / "config.json").write_text(config)
     assert "int4-weights" in recorded(tmp_path)
+
+
+def test_a_streamed_reference_is_asked_everything_at_once_and_given_time() -> None:
+    launcher = ReferenceLauncher()
+    for way in ("streamed-direct", "streamed-transformers"):
+        loaded = pins.load("tiny-moe/reference", [f"args.implementation={way}"])
+        dialect = launcher.dialect(loaded)
+        assert dialect.sequences_per_request > 100_000
+        assert (dialect.score(SEQUENCES, 4).timeout_s or 0) > 3600
+        assert {v.options["implementation"] for v in dialect.pool("fp32")} == set(STREAMED)
+        command = launcher.command(loaded, python=Path("/e/bin/python"), port=81)
+        assert command.argv[command.argv.index("--implementation") + 1] == way
+    plain = launcher.dialect(pins.load("tiny-moe/reference"))
+    assert (plain.sequences_per_request, plain.score(SEQUENCES, 4).timeout_s) == (16, None)
 
 
 def test_the_command_line_is_the_pins() -> None:
