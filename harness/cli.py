@@ -91,9 +91,9 @@ def check(
     if consensus and at_once > 1:
         raise ConfigError("--at-once: with --consensus one engine runs after another")
     folder = _run_directory(run)
-    # What can be refused is refused before a reference is recorded.
-    promises = [session.promise(name, changes or (), numerics) for name in candidate]
     with announcing() as announce:
+        # What can be refused is refused before a reference is recorded.
+        promises = [session.promise(n, changes or (), numerics, announce) for n in candidate]
         how = together.How(
             changes=changes or (),
             numerics=numerics,

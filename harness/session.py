@@ -131,18 +131,12 @@ def record_trace(
     """Launches a reference pin (or attaches to a running one) and records it to `path`.
 
     `classes`: the numerics classes that the trace can judge, the strictest first; None: all that
-    there is a benign pool for. `tokens_from`: the pin or URL that continues the prompts; None: the
-    reference does.
+    there is a benign pool for.
+    `tokens_from`: the pin or URL that continues the prompts; None: the reference does.
     """
     cases = corpus.load()
     loaded = candidate.prepared(name, changes, announce)
-    possible = RECORDED if loaded is None else recorded(loaded.model_path)
-    for numerics in classes or ():
-        if numerics not in possible:
-            raise ConfigError(
-                f"a trace of {name} can hold tolerances for {', '.join(possible)}, and none for "
-                f"{numerics!r}: its weights are others"
-            )
+    kept = _recordable(name, loaded, classes)
     continue_by = None if tokens_from is None else continuing(tokens_from, announce)
     log = new_run() / "engine.log"
     with candidate.opened(name, loaded, log=log, announce=announce) as opened:
@@ -152,9 +146,21 @@ def record_trace(
             corpus=corpus.fingerprint(),
             path=path,
             announce=announce,
-            classes=classes or possible,
+            classes=kept,
             continue_by=continue_by,
         )
+
+
+def _recordable(name: str, loaded: LoadedPin | None, asked: Sequence[str] | None) -> Sequence[str]:
+    """The classes that a trace shall hold. ConfigError where the model has no benign pool of one."""
+    possible = RECORDED if loaded is None else recorded(loaded.model_path)
+    for numerics in asked or ():
+        if numerics not in possible:
+            raise ConfigError(
+                f"a trace of {name} can hold tolerances for {', '.join(possible)}, and none for "
+                f"{numerics!r}: its checkpoint holds no such weights"
+            )
+    return asked or possible
 
 
 def continuing(name: str, announce: Announce) -> recorder.Continue:

@@ -19,7 +19,7 @@ from launchers.dialect import Dialect, Reply, Request
 from launchers.openai import OpenAiDialect
 from launchers.prober import Ask, Prober, excerpt
 from launchers.probing import Core
-from launchers.reference import ReferenceDialect
+from launchers.reference import STREAMED, ReferenceDialect
 from launchers.sglang_dialect import SglangDialect
 from launchers.vllm import VllmDialect
 
@@ -58,7 +58,8 @@ def recognise(get: Get, url: str, model: str | None = None) -> Dialect:
     """The dialect of the server behind `get`; ConfigError where the model is not clear."""
     identity = _table(get("/identity"))
     if identity.get("engine") == "enginediff-reference":
-        return ReferenceDialect(model=str(identity["model"]))
+        streamed = identity["implementation"] in STREAMED
+        return ReferenceDialect(model=str(identity["model"]), streamed=streamed)
     server = _table(get("/server_info"))
     if "served_model_name" in server and "version" in server:
         name = str(server["served_model_name"])

@@ -14,7 +14,7 @@ import orjson
 
 from harness.candidate import Opened
 from launchers.pins import GREEDY
-from tests.engines.command_line import CLI, run, verdict_of
+from tests.engines.command_line import CLI, verdict_of
 
 PIN = "tiny-moe/sglang-cpu"
 ROPE = "args.json-model-override-args.rope_parameters"
@@ -136,9 +136,3 @@ def killed(
     assert pids
     assert engines(f"--random-seed {seed}") == []
     return check.returncode, output, errors
-
-
-def test_a_flag_that_it_does_not_know_ends_the_launch_with_its_words(trace: Path) -> None:
-    done = run("check", PIN, "--set", "args.no-such-flag=1", "--against", trace)
-    assert done.returncode == 4
-    assert "--no-such-flag" in done.stderr

@@ -21,7 +21,9 @@ SGLANG = {
     "/server_info": b'{"served_model_name": "tiny", "version": "0.5.23", "tp_size": 1}',
     "/v1/models": b'{"data": [{"id": "tiny", "max_model_len": 2048}]}',
 }
-REFERENCE = {"/identity": b'{"engine": "enginediff-reference", "model": "tiny"}'}
+REFERENCE = {
+    "/identity": b'{"engine": "enginediff-reference", "model": "tiny", "implementation": "transformers"}'
+}
 
 
 def recognised(answers: Mapping[str, bytes]) -> Dialect:

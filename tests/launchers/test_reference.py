@@ -108,7 +108,7 @@ def test_int4_weights_are_a_class_of_a_model_that_has_them_alone() -> None:
 
 
 def test_int4_weights_are_held_to_what_bfloat16_arithmetic_makes_of_them() -> None:
-    assert {variant.options["dtype"] for variant in benign_pool("int4-weights")} == {"bfloat16"}
+    assert {variant.options["dtype"] for variant in DIALECT.pool("int4-weights")} == {"bfloat16"}
 
 
 def test_a_multimodal_models_int4_weights_are_found_too(tmp_path: Path) -> None:
