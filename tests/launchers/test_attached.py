@@ -22,7 +22,8 @@ SGLANG = {
     "/v1/models": b'{"data": [{"id": "tiny", "max_model_len": 2048}]}',
 }
 REFERENCE = {
-    "/identity": b'{"engine": "enginediff-reference", "model": "tiny", "implementation": "transformers"}'
+    "/identity": b'{"engine": "enginediff-reference", "model": "tiny",'
+    b' "implementation": "transformers"}'
 }
 
 
