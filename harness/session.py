@@ -148,7 +148,7 @@ def record_trace(
 
 
 def _recordable(name: str, loaded: LoadedPin | None, asked: Sequence[str] | None) -> Sequence[str]:
-    """The classes that a trace shall hold. ConfigError where the model has no benign pool of one."""
+    """The classes that a trace shall hold; ConfigError where there is no benign pool of one."""
     possible = RECORDED if loaded is None else recorded(loaded.model_path)
     for numerics in asked or ():
         if numerics not in possible:
