@@ -31,7 +31,7 @@ LOG = """
 """  # noqa: E501 - as it stands there
 SERVER_INFO: dict[str, Any] = {  # of the BF16 pin; some of its 400 keys
     "attention_backend": "torch_native",
-    "chunked_prefill_size": 4096,
+    "chunked_prefill_size": 512,
     "context_length": 2048,
     "device": "cpu",
     "disable_cuda_graph": True,
@@ -43,7 +43,7 @@ SERVER_INFO: dict[str, Any] = {  # of the BF16 pin; some of its 400 keys
     "kt_num_gpu_experts": 0,
     "kt_threadpool_count": 1,
     "kv_cache_dtype": "auto",
-    "max_running_requests": 32,
+    "max_running_requests": 256,
     "max_total_tokens": 16384,
     "page_size": 1,
     "quantization": None,
