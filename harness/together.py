@@ -88,6 +88,7 @@ def check_one(name: str, against: Trace, how: How) -> Verdict:
 
 def check_against(names: Sequence[str], against: Trace, how: How) -> Comparison:
     """Every candidate against one trace. Raises ConfigError before any of them is launched."""
+    _refuse_without_room(names, how)
     entries = [_entry(name, against, how) for name in names]
     options = how.options()
     rows = lineup.check_all(
@@ -140,6 +141,17 @@ def find_odd_one(names: Sequence[str], how: How) -> Comparison:
     )
     _write(result, how.run)
     return result
+
+
+def _refuse_without_room(names: Sequence[str], how: How) -> None:
+    """A pin with a deployment takes the node's GPUs, so no other of them runs beside it."""
+    loaded = [pins.read(name, how.changes) for name in names if not candidate.is_url(name)]
+    large = [pin.title for pin in loaded if pin.pin.deployment is not None]
+    if how.at_once > 1 and len(large) > 1:
+        raise ConfigError(
+            f"--at-once {how.at_once}: {comparison.listed(large)} each take the GPUs of this node; "
+            "leave --at-once out, and they run one after another"
+        )
 
 
 def _entry(name: str, against: Trace, how: How) -> Entry:

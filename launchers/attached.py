@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from harness.base.errors import ConfigError, RequestError
-from launchers import probing
+from launchers import ktransformers, probing
 from launchers.capabilities import Able, Capabilities
 from launchers.dialect import Dialect, Reply, Request
 from launchers.openai import OpenAiDialect
@@ -64,6 +64,8 @@ def recognise(get: Get, url: str, model: str | None = None) -> Dialect:
     if "served_model_name" in server and "version" in server:
         name = str(server["served_model_name"])
         _require_listed(model or name, [{"id": name}], url)
+        if server.get("kt_weight_path") is not None and get(ktransformers.VERSION) is not None:
+            return ktransformers.dialect(name)  # its fork of SGLang, with the window of ours
         return SglangDialect(model=name)
     models = served(get)
     name = chosen(models, url, model)

@@ -37,12 +37,7 @@ class KtransformersLauncher:
         return replace(command, argv=(*command.argv, *weights))
 
     def dialect(self, loaded: LoadedPin) -> SglangDialect:
-        return SglangDialect(
-            model=loaded.pin.model.name,
-            engine="ktransformers",
-            identity_path=VERSION,
-            render_path=RENDER,
-        )
+        return dialect(loaded.pin.model.name)
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         """The fork's log does not say what its checkpoint is, as SGLang's does."""
@@ -54,3 +49,10 @@ class KtransformersLauncher:
             kv_cache_dtype=None if found is None else found[1],
             quantization=orjson.loads(answers["/server_info"])["quantization"],
         )
+
+
+def dialect(model: str) -> SglangDialect:
+    """That of its fork of SGLang, with the two questions that our shim answers."""
+    return SglangDialect(
+        model=model, engine="ktransformers", identity_path=VERSION, render_path=RENDER
+    )

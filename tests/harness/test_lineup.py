@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from harness import lineup
+from harness.base.errors import ConfigError
+from harness.levels.state import Settings
 from harness.lineup import Entry
+from harness.recording import Trace
+from harness.together import How, check_against
 from tests.building import answer, sequences, serving, write_trace
 
 
@@ -38,3 +42,19 @@ def test_a_candidate_that_fails_has_its_own_reason_and_takes_no_other_with_it(
         assert row.error is not None and row.error.startswith(url)
         assert "answered 500" in row.error
     assert lineup.pairs(tmp_path / "run", rows) == ()
+
+
+def test_two_pins_that_take_the_gpus_do_not_run_side_by_side(tmp_path: Path) -> None:
+    write_trace(tmp_path / "x.trace", sequences(2))
+    pins = ("kimi-k2.6/vllm-h20-8x141gb", "kimi-k2.6/sglang-h20-8x141gb")
+    how = How(
+        changes=(),
+        numerics=None,
+        settings=Settings(seed=0, alpha=0.005, beta=0.005),
+        at_once=2,
+        run=tmp_path / "run",
+        announce=print,
+    )
+    with pytest.raises(ConfigError, match=r"--at-once 2: .* one after another"):
+        check_against(pins, Trace(tmp_path / "x.trace"), how)
+    assert not (tmp_path / "run").exists()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from harness.base.case import Chat
 from harness.base.errors import ConfigError
 from launchers.attached import recognise
 from launchers.dialect import Dialect
@@ -69,6 +70,15 @@ def test_an_sglang_server_is_one_that_tells_its_configuration() -> None:
     found = recognised(SGLANG)
     assert isinstance(found, SglangDialect)
     assert found.model == "tiny"
+
+
+def test_a_ktransformers_with_our_window_is_asked_through_it_and_else_as_sglang() -> None:
+    info = {"/server_info": b'{"served_model_name": "tiny", "version": "0", "kt_weight_path": "x"}'}
+    plain = recognised(info)
+    windowed = recognised({**info, "/enginediff/version": b'{"version": "0.7.2"}'})
+    assert (plain.engine, windowed.engine) == ("sglang", "ktransformers")
+    chat = Chat(messages=({"role": "user", "content": "hi"},), tools=None, thinking=None)
+    assert windowed.render(chat).path == "/enginediff/render"
 
 
 @pytest.mark.parametrize(
