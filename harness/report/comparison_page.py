@@ -39,8 +39,7 @@ def page(comparison: Comparison) -> str:
 
 def _candidates(rows: Sequence[Row]) -> str:
     body = "".join(_candidate(number, row) for number, row in enumerate(rows, 1))
-    heads = ("#no.", "candidate", "promises", "word", "why", "#tokens", "#seconds", "#launch, s")
-    return tables.table(heads, body, "cards candidates", "")
+    return tables.table(("candidate", "word", "why", "cost"), body, "cards candidates", "")
 
 
 def _candidate(place: int, row: Row) -> str:
@@ -48,24 +47,24 @@ def _candidate(place: int, row: Row) -> str:
     if row.report is not None:
         name = f'<a href="{shown(row.report)}">{name}</a>'
     if row.word is None:
-        word, why, kind = "failed", [(row.error or "").splitlines()[0]], "FAILED"
+        word, why, kind = "failed", [(row.error or "").split("\n", 1)[0]], "FAILED"
     else:
         word = f"{tables.SIGNS[row.word]} {row.word.value}"
         why, kind = [f"{row.level}: {reason}" for reason in row.reasons], row.word.value
-    cells = (
-        ("tokens", "" if row.tokens is None else f"{row.tokens:,}"),
-        ("seconds", "" if row.seconds is None else f"{row.seconds:,.1f}"),
-        ("launch, s", "" if row.launch_seconds is None else f"{row.launch_seconds:,.0f}"),
-    )
     return (
-        f'<tr class="{kind}"><td class="n quiet" data-label="no.">{place}</td>'
-        f'<th scope="row" class="across">{name}</th>'
-        f'<td data-label="promises">{shown(row.numerics)}</td>'
+        f'<tr class="{kind}"><th scope="row" class="across">{place}. {name}<br>'
+        f'<span class="quiet">promises {shown(row.numerics)}</span></th>'
         f'<td class="word across">{word}</td>'
         f'<td class="across">{tables.bullets(why, "reasons")}</td>'
-        + "".join(f'<td class="n" data-label="{k}">{v}</td>' for k, v in cells)
-        + "</tr>"
+        f'<td class="across quiet">{_cost(row)}</td></tr>'
     )
+
+
+def _cost(row: Row) -> str:
+    if row.tokens is None:
+        return ""
+    launch = "" if row.launch_seconds is None else f", launch {row.launch_seconds:,.0f} s"
+    return f"{row.tokens:,} tokens, {row.seconds:,.1f} s{launch}"
 
 
 def _matrix(rows: Sequence[Row], pairs: Sequence[Pair]) -> str:
