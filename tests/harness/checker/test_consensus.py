@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.base.record import Floats
-from harness.checker.consensus import Pair, judge, mean_absolute
+from harness.checker.consensus import RATIO, Pair, judge, mean_absolute
 
 SEQUENCES = 120
 ALPHA = 0.005
@@ -39,6 +39,17 @@ def test_three_engines_that_differ_alike_have_no_odd_one() -> None:
     for seed in range(200):
         pairs = dict.fromkeys(combinations(range(3), 2), 5e-3)
         assert judge(apart(pairs, seed), [BF16] * 3, ALPHA).alone == ()
+
+
+def test_at_the_very_ratio_a_name_is_a_false_alarm_and_as_rare_as_stated() -> None:
+    """200 corpora whose mean ratio is exactly the limit: ALPHA of them, 1, may name an engine."""
+    rng = np.random.default_rng(3)
+    alarms = 0
+    for _ in range(200):
+        share = rng.beta(1.0, RATIO, SEQUENCES)  # of mean MEAN, and widely spread
+        pairs = {(0, 1): share, (0, 2): 1 - share, (1, 2): 1 - share}
+        alarms += judge(pairs, [BF16] * 3, ALPHA).alone != ()
+    assert alarms <= 1
 
 
 def test_differences_that_are_nothing_have_no_ratio() -> None:
