@@ -1,21 +1,20 @@
-"""The main job with a real KTransformers: both methods healthy, one as released, one misread.
+"""The main job with a real KTransformers' int4 experts: healthy, as released, misread.
 
-Three starts of the engine, 30 s each on an idle machine.
+Its bf16 experts are checked in test_together.py.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from harness import session, verdict
 from harness.candidate import Opened
 from harness.checker.outcome import Word
 from harness.levels.state import Settings
 from harness.recording import Trace
-from tests.engines.command_line import run, verdict_of
+from tests.engines.command_line import run
 
-BF16, RAWINT4 = "tiny-moe/ktransformers-cpu-bf16", "tiny-moe/ktransformers-cpu-rawint4"
+RAWINT4 = "tiny-moe/ktransformers-cpu-rawint4"
 
 
 def judged(opened: Opened, path: Path, numerics: str, file: Path) -> tuple[Word, str, list[str]]:
@@ -28,16 +27,6 @@ def judged(opened: Opened, path: Path, numerics: str, file: Path) -> tuple[Word,
     )
     word, level = verdict.combine(state.levels, tolerances.weakness)
     return word, level, [reason for found in state.levels for reason in found.reasons]
-
-
-def levels(found: dict[str, Any]) -> dict[str, str]:
-    return {level["level"]: level["word"] for level in found["levels"]}
-
-
-def test_bf16_experts_are_equivalent_to_the_reference(trace: Path) -> None:
-    found, code = verdict_of(BF16, "--against", trace)
-    assert (found["verdict"], code) == ("EQUIVALENT", 0), found["reasons"]
-    assert levels(found) == dict.fromkeys(("pin", "L0", "L2", "L1"), "EQUIVALENT")
 
 
 def test_int4_experts_as_released_answer_from_freed_memory(trace_int4: Path) -> None:
@@ -58,9 +47,11 @@ def test_int4_experts_are_equivalent_to_the_reference_on_the_same_dequantised_we
 
 
 def test_int4_experts_are_different_from_the_model_that_they_were_made_of(
-    ktransformers_int4: Opened, trace: Path, tmp_path: Path
+    ktransformers_int4: Opened, trace_short: Path, tmp_path: Path
 ) -> None:
-    word, level, reasons = judged(ktransformers_int4, trace, "bf16", tmp_path / "evidence.parquet")
+    word, level, reasons = judged(
+        ktransformers_int4, trace_short, "bf16", tmp_path / "evidence.parquet"
+    )
     assert (word, level) == (Word.DIFFERENT, "L2"), reasons
 
 
@@ -71,8 +62,8 @@ def test_an_int4_promise_is_refused_against_a_reference_without_int4_weights() -
 
 
 def test_an_int4_pin_is_refused_against_a_trace_of_the_model_that_it_was_made_of(
-    trace: Path,
+    trace_short: Path,
 ) -> None:
-    done = run("check", RAWINT4, "--set", "numerics=bf16", "--against", trace)
+    done = run("check", RAWINT4, "--set", "numerics=bf16", "--against", trace_short)
     assert done.returncode == 2
     assert "tiny-moe-int4" in done.stderr

@@ -14,10 +14,10 @@ THREE = ("tiny-moe/vllm-cpu", "tiny-moe/sglang-cpu", "tiny-moe/ktransformers-cpu
 
 
 def test_three_engines_are_launched_and_judged_each_by_its_promise(
-    trace: Path, tmp_path: Path
+    trace_short: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    done = run("check", *THREE, "--against", trace, "--run", folder, "--json", timeout=900)
+    done = run("check", *THREE, "--against", trace_short, "--run", folder, "--json", timeout=900)
     result = json.loads(done.stdout)
     assert [row["word"] for row in result["rows"]] == ["EQUIVALENT"] * 3, result["rows"]
     assert [row["numerics"] for row in result["rows"]] == ["fp32", "fp32", "bf16"]
