@@ -5,6 +5,8 @@ VENV := $(ROOT).venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+# Two files at a time, whatever the machine has: each may hold engines of 2 GB.
+TWO := -n 2 --dist loadfile
 
 .PHONY: demo test check setup browser
 .DEFAULT_GOAL := demo
@@ -13,12 +15,12 @@ demo: setup
 	$(BIN)/enginediff demo
 
 test: setup browser
-	cd $(ROOT) && $(BIN)/python -m pytest
+	cd $(ROOT) && $(BIN)/python -m pytest $(TWO)
 
 check: setup browser
 	cd $(ROOT) && $(BIN)/ruff format --check . && $(BIN)/ruff check .
 	cd $(ROOT) && $(BIN)/pyright && $(BIN)/lint-imports
-	cd $(ROOT) && $(BIN)/python -m pytest -m "not engines"
+	cd $(ROOT) && $(BIN)/python -m pytest $(TWO) -m "not engines"
 
 setup: $(READY)
 
