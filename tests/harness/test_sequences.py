@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import sequences, session
+from harness import candidate, sequences, session
 from harness.base.case import Case
 from harness.base.errors import ConfigError, RequestError
 from harness.candidate import Opened
@@ -143,6 +143,17 @@ def test_a_list_of_texts_is_one_request_and_none_may_be_missing() -> None:
             sequences.words(opened, range(4), quiet)
 
 
+@pytest.fixture
+def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ought to be refused before would take minutes, and succeed."""
+
+    def opened(name: str, *_: object, **__: object) -> None:
+        raise AssertionError(f"{name} would be started")
+
+    monkeypatch.setattr(candidate, "opened", opened)
+
+
+@pytest.mark.usefixtures("nothing_starts")
 def test_a_pin_without_a_tokenizer_is_refused_before_its_weights_are_read(tmp_path: Path) -> None:
     changes = [f"model.path={checkpoints.without_tokenizer(tmp_path / 'model')}"]
     with pytest.raises(ConfigError, match=r"no tokenizer\.json.*--tokens-from"):
@@ -151,6 +162,7 @@ def test_a_pin_without_a_tokenizer_is_refused_before_its_weights_are_read(tmp_pa
         )
 
 
+@pytest.mark.usefixtures("nothing_starts")
 def test_tokens_of_another_model_are_refused_before_anything_is_started(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="serves 'tiny-k2', but tiny-moe/reference is of"):
         session.record_trace(
