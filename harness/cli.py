@@ -144,7 +144,10 @@ def record(
     changes: Changes = None,
     tokens_from: Annotated[
         str | None,
-        typer.Option(help="A pin or URL that continues the prompts, for a streamed reference."),
+        typer.Option(
+            help="A pin or URL that continues the prompts of a streamed reference, and renders "
+            "them where it has no tokenizer."
+        ),
     ] = None,
 ) -> None:
     """Records a reference, its benign pool and the tolerances, to check candidates against."""

@@ -1,8 +1,7 @@
 """Records a trace: what the reference says, and how far apart right answers lie.
 
 render       every prompt of the corpus through the reference's template and tokenizer
-continue     the reference's own tokens, sampled at T = 1, a seed per case; or another engine's: a
-             token costs a streamed reference a pass over all the weights
+continue     the reference's own tokens, sampled at T = 1; `sequences` says when by another engine
 score        the logprobs and the top k of prompt and continuation, one sequence at a time
 pool         the same sequences by every benign configuration of every numerics class
 calibrate    tolerances, per class and stratum
@@ -17,27 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from harness import recording
+from harness import recording, sequences
 from harness.base.case import Case
 from harness.base.errors import ConfigError
-from harness.base.record import Generation
 from harness.candidate import Opened
 from harness.checker import forced
 from harness.checker.distance import between
 from harness.checker.picture import Histogram
 from harness.checker.tolerance import ClassTolerances, calibrate
-from harness.client import BUSY, flatten, in_parallel, parts
+from harness.client import flatten, in_parallel, parts
 from harness.recording import PoolUnit, Recorded, Token
-from launchers.dialect import Tokens, Variant
-from launchers.pins import OWN, tokenizer_hash
+from harness.sequences import NEW_TOKENS, SEED, Open, Told
+from launchers.dialect import Variant
+from launchers.pins import tokenizer_hash
 from launchers.reference import ReferenceDialect
 
 Announce = Callable[[str], None]
-# Prompts -> their continuations, and who made them: title, pin and identity.
-Continue = Callable[[Sequence[Tokens]], tuple[list[Generation], dict[str, Any]]]
 TOP_K = 20  # vLLM's own limit
-NEW_TOKENS = 48  # of the reference's own, after each prompt
-SEED = 20260101  # of the sampled continuations: case i has SEED + i
 RECIPE = 1  # raised when a trace of the same pin and corpus would come out otherwise
 
 
@@ -49,38 +44,38 @@ def record(
     path: Path,
     announce: Announce,
     classes: Sequence[str],
-    continue_by: Continue | None = None,
+    continue_by: Open | None = None,
 ) -> None:
     """Writes the trace of a running reference to `path`. Raises before anything is written.
 
-    `continue_by`: instead of the reference itself.
+    `continue_by`: opens the engine that continues the prompts instead of the reference.
     """
     reference = _reference(opened)
     sampling: dict[str, Any] = {"temperature": 1.0, "seed": SEED, "new_tokens": NEW_TOKENS}
-    prompts = _prompts(opened, cases, announce)
-    if continue_by is None:
-        generations = continued(opened, prompts, announce)
-    else:
-        generations, sampling["continued_by"] = continue_by(prompts)
-    sequences = _scored(opened, cases, prompts, generations, announce)
-    vocabulary = _vocabulary(opened, reference, sequences, announce)
+    told = sequences.told(opened, cases, TOP_K, announce, continue_by)
+    if told.continued_by is not None:
+        sampling["continued_by"] = told.continued_by
+    rows = _scored(opened, cases, told, announce)
+    vocabulary = _vocabulary(opened, told, rows, announce)
     pool: list[PoolUnit] = []
     for numerics in classes:
         for variant in reference.pool(numerics):
             announce(f"pool {numerics}: {variant.name}")
-            pool += _pool_units(opened, reference, sequences, numerics, variant)
+            pool += _pool_units(opened, reference, rows, numerics, variant)
     strata = tuple(dict.fromkeys(case.stratum for case in cases))
     manifest = {
         "top_k": TOP_K,
-        "model": _model(opened),
+        "model": _model(opened, told),
         "reference": opened.described(),
         "corpus": {"sha256": corpus, "prompts": len(cases), "strata": list(strata)},
         "sampling": sampling,
         "tolerances": [asdict(t) for t in _tolerances(pool, classes, strata)],
-        "benign": {numerics: _band(pool, sequences, vocabulary, numerics) for numerics in classes},
+        "benign": {numerics: _band(pool, rows, vocabulary, numerics) for numerics in classes},
     }
+    if told.rendered_by is not None:
+        manifest["rendered_by"] = told.rendered_by
     announce(f"writing {path}")
-    recording.write(path, manifest=manifest, sequences=sequences, pool=pool, vocabulary=vocabulary)
+    recording.write(path, manifest=manifest, sequences=rows, pool=pool, vocabulary=vocabulary)
 
 
 def _reference(opened: Opened) -> ReferenceDialect:
@@ -93,64 +88,36 @@ def _reference(opened: Opened) -> ReferenceDialect:
     return dialect
 
 
-def _model(opened: Opened) -> dict[str, Any]:
-    assert opened.pin is not None or opened.identity
+def _model(opened: Opened, told: Told) -> dict[str, Any]:
+    """Of the reference; the tokenizer is that of the engine that rendered the prompts."""
+    party = opened.described() if told.rendered_by is None else told.rendered_by
+    tokenizer = None if party["pin"] is None else tokenizer_hash(party["pin"]["model_files"])
     if opened.pin is None:
-        return {"name": opened.identity["model"], "revision": None, "tokenizer": None}
+        return {"name": opened.identity["model"], "revision": None, "tokenizer": tokenizer}
     model = opened.pin.pin.model
-    return {
-        "name": model.name,
-        "revision": model.revision,
-        "tokenizer": tokenizer_hash(model.files),
-    }
-
-
-def _prompts(opened: Opened, cases: Sequence[Case], announce: Announce) -> list[Tokens]:
-    announce(f"rendering {len(cases)} prompts")
-    return opened.asker.render([case.prompt for case in cases])
-
-
-def continued(opened: Opened, prompts: Sequence[Tokens], announce: Announce) -> list[Generation]:
-    """Each prompt's continuation by an engine, sampled at T = 1 with a seed of its own."""
-    asker = opened.asker
-    size = asker.dialect.sequences_per_request
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # alike ones batch well
-    found: dict[int, Generation] = {}
-    for done, part in enumerate(parts(order, size)):
-        announce(f"continuing prompts: {done * size} of {len(prompts)}")
-        generations = asker.generate(
-            [prompts[i] for i in part],
-            max_new_tokens=NEW_TOKENS,
-            sampling=OWN,
-            seeds=[SEED + i for i in part],
-            top_k=TOP_K,
-            at_once=BUSY,
-        )
-        found |= dict(zip(part, generations, strict=True))
-    return [found[i] for i in range(len(prompts))]
+    return {"name": model.name, "revision": model.revision, "tokenizer": tokenizer}
 
 
 def _scored(
     opened: Opened,
     cases: Sequence[Case],
-    prompts: Sequence[Tokens],
-    generations: Sequence[Generation],
+    told: Told,
     announce: Announce,
 ) -> list[Recorded]:
-    pairs = zip(prompts, generations, strict=True)
+    pairs = zip(told.prompts, told.generations, strict=True)
     tokens = [prompt + generation.token_ids for prompt, generation in pairs]
     announce(f"scoring {sum(map(len, tokens)):,} tokens")
     scores = opened.asker.score(tokens, TOP_K, at_once=2)
     return [
         Recorded(case=case, token_ids=t, prompt_tokens=len(prompt), scores=s)
-        for case, prompt, t, s in zip(cases, prompts, tokens, scores, strict=True)
+        for case, prompt, t, s in zip(cases, told.prompts, tokens, scores, strict=True)
     ]
 
 
 def _pool_units(
     opened: Opened,
     reference: ReferenceDialect,
-    sequences: Sequence[Recorded],
+    rows: Sequence[Recorded],
     numerics: str,
     variant: Variant,
 ) -> list[PoolUnit]:
@@ -170,7 +137,7 @@ def _pool_units(
             for recorded, s in zip(part, scores, strict=True)
         ]
 
-    return flatten(in_parallel(ask, parts(sequences, variant.sequences_per_request), 2))
+    return flatten(in_parallel(ask, parts(rows, variant.sequences_per_request), 2))
 
 
 def _tolerances(
@@ -181,7 +148,7 @@ def _tolerances(
 
 def _band(
     pool: Sequence[PoolUnit],
-    sequences: Sequence[Recorded],
+    rows: Sequence[Recorded],
     vocabulary: dict[int, Token],
     numerics: str,
 ) -> dict[str, Any]:
@@ -189,7 +156,7 @@ def _band(
     classes = np.zeros(max(vocabulary) + 1, dtype=np.int64)
     for i, token in vocabulary.items():
         classes[i] = forced.token_class(token)
-    by_case = {recorded.case.id: recorded for recorded in sequences}
+    by_case = {recorded.case.id: recorded for recorded in rows}
     histogram, breakdown = Histogram(), forced.Breakdown()
     for unit in pool:
         if unit.numerics == numerics:
@@ -201,12 +168,9 @@ def _band(
 
 
 def _vocabulary(
-    opened: Opened,
-    reference: ReferenceDialect,
-    sequences: Sequence[Recorded],
-    announce: Announce,
+    opened: Opened, told: Told, rows: Sequence[Recorded], announce: Announce
 ) -> dict[int, Token]:
-    announce("reading the vocabulary")
-    ids = sorted({i for r in sequences for i in (*r.token_ids, *r.scores.top_ids.ravel().tolist())})
-    texts, special = reference.detokenized(opened.asker.endpoint.send(reference.detokenize(ids)))
-    return {i: Token(text=t, special=s) for i, t, s in zip(ids, texts, special, strict=True)}
+    """How each token id that occurs reads."""
+    ids = sorted({i for r in rows for i in (*r.token_ids, *r.scores.top_ids.ravel().tolist())})
+    words = sequences.words(opened, ids, announce) if told.words is None else told.words
+    return {i: words[i] for i in ids}

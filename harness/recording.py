@@ -117,6 +117,12 @@ class Trace:
         """In the order of the corpus."""
         return tuple(dict.fromkeys(self.stratum_of))
 
+    @property
+    def rendered_by(self) -> str | None:
+        """The engine that rendered the prompts; None: the reference itself did."""
+        party = self.manifest.get("rendered_by")
+        return None if party is None else party["title"]
+
     def members(self, stratum: str) -> list[int]:
         """The rows of a stratum."""
         return [i for i, name in enumerate(self.stratum_of) if name == stratum]

@@ -9,17 +9,17 @@ import platform
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness import candidate, check, evidence, recorder, verdict
+from harness import candidate, check, evidence, recorder, sequences, verdict
 from harness.base import atomic, strict_toml
 from harness.base.errors import ConfigError
 from harness.base.home import home
-from harness.base.record import Generation
 from harness.candidate import Opened
 from harness.checker.tolerance import ALL, ClassTolerances
 from harness.levels import forced as forced_level
@@ -28,10 +28,10 @@ from harness.recording import Trace
 from harness.report import page
 from harness.verdict import Verdict
 from launchers import pins
-from launchers.dialect import Tokens
 from launchers.model_files import silent
 from launchers.pins import LoadedPin
-from launchers.reference import RECORDED, recorded
+from launchers.reference import RECORDED, ReferenceDialect, recorded
+from launchers.registry import launcher
 from suites import corpus
 
 Announce = Callable[[str], None]
@@ -132,12 +132,17 @@ def record_trace(
 
     `classes`: the numerics classes that the trace can judge, the strictest first; None: all that
     there is a benign pool for.
-    `tokens_from`: the pin or URL that continues the prompts; None: the reference does.
+    `tokens_from`: the pin or URL that continues the prompts, and renders them for a reference
+    without a tokenizer; None: the reference does.
     """
     cases = corpus.load()
     loaded = candidate.prepared(name, changes, announce)
     kept = _recordable(name, loaded, classes)
-    continue_by = None if tokens_from is None else continuing(tokens_from, announce)
+    if tokens_from is None:
+        _refuse_without_tokenizer(loaded)
+        continue_by = None
+    else:
+        continue_by = continuing(tokens_from, loaded, announce)
     log = new_run() / "engine.log"
     with candidate.opened(name, loaded, log=log, announce=announce) as opened:
         recorder.record(
@@ -163,16 +168,31 @@ def _recordable(name: str, loaded: LoadedPin | None, asked: Sequence[str] | None
     return asked or possible
 
 
-def continuing(name: str, announce: Announce) -> recorder.Continue:
-    """Continues prompts by an engine that is opened only for that. Raises ConfigError."""
+def _refuse_without_tokenizer(loaded: LoadedPin | None) -> None:
+    """Said before the weights are read. A URL says it of itself (`sequences.told`)."""
+    if loaded is None or "tokenizer.json" in loaded.pin.model.files:
+        return
+    if isinstance(launcher(loaded.pin.engine.name).dialect(loaded), ReferenceDialect):
+        why = f"{loaded.model_path}: no tokenizer.json"
+        raise ConfigError(sequences.without_tokenizer(loaded.title, why))
+
+
+def continuing(name: str, reference: LoadedPin | None, announce: Announce) -> sequences.Open:
+    """Opens the engine that continues a reference's prompts, for just that. Raises ConfigError."""
+    if reference is not None and not candidate.is_url(name):
+        model, other = reference.pin.model.name, pins.read(name).pin.model.name
+        if other != model:
+            raise ConfigError(
+                f"--tokens-from {name}: serves {other!r}, but {reference.title} is of {model!r}; "
+                "name an engine that serves the same model"
+            )
     loaded = candidate.prepared(name, ())
 
-    def continue_them(prompts: Sequence[Tokens]) -> tuple[list[Generation], dict[str, Any]]:
+    def open_it() -> AbstractContextManager[Opened]:
         log = new_run() / "engine.log"
-        with candidate.opened(name, loaded, log=log, announce=announce) as opened:
-            return recorder.continued(opened, prompts, announce), opened.described()
+        return candidate.opened(name, loaded, log=log, announce=announce)
 
-    return continue_them
+    return open_it
 
 
 def trace_of(name: str, *, classes: Sequence[str], announce: Announce) -> Trace:
@@ -252,7 +272,12 @@ def _verdict(state: Check, tolerances: ClassTolerances, seconds: float) -> Verdi
         reference={"trace": trace.path.name, "sha256": trace.sha256, **trace.manifest["reference"]},
         numerics=numerics,
         reasons=tuple(reasons or [tolerances.weakness or "no data"]),
-        caveats=verdict.caveats(tolerances, numerics, state.opened.pin is None),
+        caveats=verdict.caveats(
+            tolerances,
+            numerics,
+            attached=state.opened.pin is None,
+            rendered_by=trace.rendered_by,
+        ),
         tokens=state.tokens,
         seconds=round(seconds, 3),
         launch_seconds=state.opened.launch_seconds,

@@ -62,8 +62,10 @@ def combine(levels: Sequence[LevelResult], weakness: str | None) -> tuple[Word, 
     return Word.EQUIVALENT, levels[-1].level
 
 
-def caveats(tolerances: ClassTolerances, numerics: str, attached: bool) -> tuple[str, ...]:
-    """What the reader must know to use the verdict rightly."""
+def caveats(
+    tolerances: ClassTolerances, numerics: str, *, attached: bool, rendered_by: str | None
+) -> tuple[str, ...]:
+    """What the reader must know to use the verdict rightly. `rendered_by`: see `Trace`."""
     lines = [
         f"error rates are conditional on the tolerances, which {len(tolerances.configurations)} "
         f"benign configurations of {len(tolerances.implementations)} implementations gave",
@@ -75,6 +77,11 @@ def caveats(tolerances: ClassTolerances, numerics: str, attached: bool) -> tuple
         lines.append(
             f"the server's promise is not known: it was judged as {numerics}; if it promises "
             "another precision, say --numerics"
+        )
+    if rendered_by is not None:
+        lines.append(
+            f"the reference has no tokenizer: the prompts are as {rendered_by} renders them, and "
+            "L0 says only whether the candidate renders as that engine does"
         )
     if tolerances.weakness is not None:
         lines.append(f"this trace cannot support EQUIVALENT: {tolerances.weakness}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from harness.base.case import Chat
 from harness.base.record import Generation, Scores
@@ -92,6 +92,21 @@ class Dialect(Protocol):
         ...
 
     def identified(self, answer: bytes) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class Detokenizing(Protocol):
+    """A dialect whose engine says how token ids read, too."""
+
+    ids_per_request: int
+
+    def detokenize(self, token_ids: Sequence[int]) -> Request:
+        """Asks how each token id reads, and whether it is special."""
+        ...
+
+    def detokenized(self, answer: bytes) -> tuple[list[str], list[bool]]:
+        """A text and a flag an id; the flag is False throughout where the engine has none."""
+        ...
 
 
 class Launcher(Protocol):

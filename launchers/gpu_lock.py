@@ -20,10 +20,10 @@ from launchers.pins import LoadedPin
 def held(loaded: LoadedPin) -> Generator[tuple[int, ...]]:
     """Yields descriptors that the engine keeps open: the lock lasts as long as anything of it.
 
-    Nothing for a pin without a `deployment` table: engines on a CPU run side by side. Raises
-    LaunchError, which names the pin that has the GPUs.
+    Nothing for a pin that asks for no GPU: engines on a CPU run side by side. Raises LaunchError,
+    which names the pin that has the GPUs.
     """
-    if loaded.pin.deployment is None:
+    if loaded.pin.deployment is None or loaded.pin.deployment.gpus_per_node == 0:
         yield ()
         return
     path = home() / "gpus.lock"

@@ -87,7 +87,7 @@ class DeploymentTable:
     """What the recipe needs. Memory and disk in GB (1e9 bytes), as model cards state them."""
 
     nodes: int
-    gpus_per_node: int
+    gpus_per_node: int  # 0: it runs on processors alone
     gpu_memory_gb: float  # over all GPUs of all nodes: weights, and what the engine needs beside
     host_memory_gb: float  # of each node
     disk_gb: float  # the model's folder, on each node
@@ -286,7 +286,10 @@ def _check(pin: Pin, where: str) -> None:
 
 
 def _check_deployment(table: DeploymentTable, where: str) -> None:
-    for name in ("nodes", "gpus_per_node", "gpu_memory_gb", "disk_gb"):
+    on_gpus = ("gpus_per_node", "gpu_memory_gb")
+    if not any(getattr(table, name) for name in on_gpus):
+        on_gpus = ()
+    for name in ("nodes", "disk_gb", *on_gpus):
         if not getattr(table, name) > 0:
             raise ConfigError(f"{where}: deployment.{name} must be above 0")
     if (table.nodes > 1) != (table.join is not None):

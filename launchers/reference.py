@@ -129,6 +129,7 @@ class ReferenceDialect:
     """Requests and answers of the reference server."""
 
     engine = "reference"
+    ids_per_request = 1_000_000  # of /detokenize: all that there are
 
     def __init__(self, *, model: str, streamed: bool = False) -> None:
         """`streamed`: each request costs a pass over all the weights, however much it asks."""
@@ -222,7 +223,6 @@ class ReferenceDialect:
         ]
 
     def detokenize(self, token_ids: Sequence[int]) -> Request:
-        """Asks how each token id reads, and whether it is special."""
         return Request(path="/detokenize", body={"token_ids": list(token_ids)})
 
     def detokenized(self, answer: bytes) -> tuple[list[str], list[bool]]:

@@ -1,4 +1,4 @@
-"""SGLang's token-level language: `/generate` and `/tokenize`. Pure.
+"""SGLang's token-level language: `/generate`, `/tokenize` and `/detokenize`. Pure.
 
 Read in SGLang 0.5.23: with `logprob_start_len` 0 no token of a prompt comes from the prefix cache,
 and `cached_tokens` says how many did; `/tokenize` renders messages by the chat API's own function;
@@ -30,6 +30,7 @@ class SglangDialect:
     """
 
     sequences_per_request = 8  # a request costs it 10 ms beside the tokens
+    ids_per_request = 4096  # /detokenize takes a list a text; other requests wait meanwhile
 
     def __init__(
         self,
@@ -99,6 +100,18 @@ class SglangDialect:
     def generated(self, answer: bytes, top_k: int) -> list[Generation]:
         items = _items(answer, None)
         return [_generation(_field(item, "meta_info"), top_k) for item in items]
+
+    def detokenize(self, token_ids: Sequence[int]) -> Request:
+        lists = [[token] for token in token_ids]
+        body = {"model": self.model, "tokens": lists, "skip_special_tokens": False}
+        return Request(path="/detokenize", body=body)
+
+    def detokenized(self, answer: bytes) -> tuple[list[str], list[bool]]:
+        texts = _field(_json(answer), "text")
+        if not isinstance(texts, list):
+            raise RequestError(f"SGLang made one text of all token ids: {answer[:200]!r}")
+        found = [str(text) for text in cast("list[Any]", texts)]
+        return found, [False] * len(found)
 
 
 def chat_body(chat: Chat) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""vLLM: how it is started, and its token-level language (`/v1/completions` and `/tokenize`).
+"""vLLM: how it is started, and its token-level language: `/v1/completions` and `/[de]tokenize`.
 
 Read in vLLM 0.32.0: a request with `prompt_logprobs` never reads the prefix cache; unknown fields
 are ignored with 200; a sampling parameter that is not sent may be set by the server, so all are
@@ -75,6 +75,7 @@ class VllmDialect:
 
     engine = "vllm"
     sequences_per_request = 1
+    ids_per_request = 1  # /detokenize makes one text of all the ids of a request
 
     def __init__(self, *, model: str) -> None:
         self.model = model
@@ -146,6 +147,12 @@ class VllmDialect:
 
     def generated(self, answer: bytes, top_k: int) -> list[Generation]:
         return [_generation(choice, top_k) for choice in _choices(answer, None)]
+
+    def detokenize(self, token_ids: Sequence[int]) -> Request:
+        return Request(path="/detokenize", body={"model": self.model, "tokens": list(token_ids)})
+
+    def detokenized(self, answer: bytes) -> tuple[list[str], list[bool]]:
+        return [str(_field(answer, "prompt"))], [False]
 
 
 def _chat(chat: Chat) -> dict[str, Any]:

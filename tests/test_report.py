@@ -220,7 +220,7 @@ def assembled(
         },
         numerics="bf16",
         reasons=tuple(deciding or [tolerances.weakness or "no data"]),
-        caveats=verdict.caveats(tolerances, "bf16", attached=False),
+        caveats=verdict.caveats(tolerances, "bf16", attached=False, rendered_by=None),
         tokens=96_426,
         seconds=41.318,
         launch_seconds=22.4,

@@ -37,9 +37,15 @@ def run(check: Check) -> tuple[Word, list[str]]:
     uncounted = askable.missing(check, "usage")
     if not unequal and not uncounted:
         reasons += _usage_differences(check, recorded)
+    by = check.trace.rendered_by
     if reasons:
-        return Word.DIFFERENT, reasons
+        return Word.DIFFERENT, reasons if by is None else [
+            *reasons,
+            f"the other rendering is {by}'s",
+        ]
     same = f"all {len(recorded)} prompts become the same token ids"
+    if by is not None:
+        same += f", as those of {by}, which rendered them for the reference"
     return askable.at_best_inconclusive(Word.EQUIVALENT, [same], uncounted)
 
 

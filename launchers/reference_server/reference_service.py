@@ -90,6 +90,7 @@ class ReferenceService:
             "device": self._streaming.device,
             "vocab_size": self._limits.vocabulary_size,
             "max_length": self._limits.max_length,
+            "no_tokenizer": self._tokens.lacking,
             "implementations": self._implementations(),
         }
 

@@ -14,6 +14,8 @@ from transformers_config import own_config
 class Tokens:
     """The tokenizer of a model folder. Raises OSError or ValueError if it has none."""
 
+    lacking = None
+
     def __init__(self, folder: Path) -> None:
         if not (folder / "tokenizer.json").is_file():  # Transformers would make an empty one
             raise ModelFolderError(f"{folder}: no tokenizer.json; the reference reads no other")
@@ -61,10 +63,10 @@ class NoTokens:
     """In place of `Tokens` where the tokenizer is not to be had: refuses what would need it."""
 
     def __init__(self, reason: str) -> None:
-        self._reason = reason
+        self.lacking = reason
 
     def render(self, *_: object) -> list[int]:
-        raise RequestError(f"this server takes and gives token ids only: {self._reason}")
+        raise RequestError(f"this server takes and gives token ids only: {self.lacking}")
 
     encode = decode_each = are_special = render
 

@@ -74,6 +74,13 @@ def write(folder: Path, keys: Mapping[str, Any], content: Mapping[str, Tensor]) 
     return folder
 
 
+def without_tokenizer(folder: Path) -> Path:
+    """A copy of tiny-moe as Kimi's models are published: with no tokenizer that is not code."""
+    shutil.copytree(MODELS / "tiny-moe", folder)
+    (folder / "tokenizer.json").unlink()
+    return folder
+
+
 def write_safetensors(path: Path, content: Mapping[str, Tensor]) -> None:
     table: dict[str, Any] = {}
     start = 0

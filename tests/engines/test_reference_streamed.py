@@ -17,10 +17,13 @@ import pytest
 from harness import candidate, recorder, session
 from harness.base.errors import RequestError
 from harness.base.record import Scores
+from harness.candidate import Opened
 from harness.recording import Trace
 from launchers.pins import GREEDY, LoadedPin
 from suites import corpus
 from tests.engines import checkpoints
+from tests.engines.command_line import verdict_of
+from tests.engines.conftest import EVERY_FOURTH
 from tests.engines.reference_servers import (
     Server,
     difference,
@@ -146,7 +149,7 @@ def test_a_trace_is_recorded_on_tokens_from_elsewhere_and_can_support_equivalent
             path=tmp_path / "streamed.trace",
             announce=lambda _: None,
             classes=("fp32",),
-            continue_by=session.continuing("tiny-moe/reference", lambda _: None),
+            continue_by=session.continuing("tiny-moe/reference", None, lambda _: None),
         )
     trace = Trace(tmp_path / "streamed.trace")
     (tolerances,) = trace.manifest["tolerances"]
@@ -155,6 +158,47 @@ def test_a_trace_is_recorded_on_tokens_from_elsewhere_and_can_support_equivalent
     by = trace.manifest["sampling"]["continued_by"]
     assert (by["title"], by["identity"]["implementation"]) == (name, "transformers")
     assert "POST /generate" not in (tmp_path / "log").read_text()
+
+
+def test_an_engine_renders_for_a_reference_without_a_tokenizer_and_is_equivalent(
+    vllm: Opened, tmp_path: Path
+) -> None:
+    folder, path = checkpoints.without_tokenizer(tmp_path / "model"), tmp_path / "own.trace"
+    work = f"args.work-folder={tmp_path / 'work'}"
+    name, changes = "tiny-moe/reference", (STREAMED, work, f"model.path={folder}")
+    with candidate.opened(
+        name, candidate.prepared(name, changes), log=tmp_path / "log", announce=lambda _: None
+    ) as opened:
+        recorder.record(
+            opened,
+            corpus.load()[::EVERY_FOURTH],
+            corpus=f"every {EVERY_FOURTH}th",
+            path=path,
+            announce=lambda _: None,
+            classes=("fp32",),
+            continue_by=session.continuing(vllm.url, None, lambda _: None),
+        )
+    assert set(re.findall(r"POST (\S+)", (tmp_path / "log").read_text())) == {"/score"}
+    trace = Trace(path)
+    assert trace.rendered_by == trace.manifest["sampling"]["continued_by"]["title"] == vllm.url
+    assert _texts_are_read_back(trace) > 5
+    verdict, code = verdict_of(vllm.url, "--against", path)
+    assert (verdict["verdict"], code) == ("EQUIVALENT", 0), verdict["reasons"]
+    assert f"as {vllm.url} renders them" in str(verdict["caveats"])
+    assert f"as those of {vllm.url}" in str(verdict["levels"][0]["reasons"])
+
+
+def _texts_are_read_back(trace: Trace) -> int:
+    """How many plain texts of ASCII there are: the words of each make it up."""
+    words, found = trace.vocabulary(), 0
+    for row in range(len(trace)):
+        recorded = trace[row]
+        prompt = recorded.case.prompt
+        if isinstance(prompt, str) and prompt.isascii():
+            own = recorded.token_ids[: recorded.prompt_tokens]
+            assert "".join(words[i].text for i in own) == prompt
+            found += 1
+    return found
 
 
 @pytest.fixture(scope="module")

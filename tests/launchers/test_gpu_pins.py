@@ -15,7 +15,9 @@ from launchers import argv, contracts, environments, pins
 from launchers.pins import DeploymentTable, LoadedPin, load
 from tests.hw_profiles import readings
 
-NAMES = [name for name in pins.shipped() if load(name).pin.deployment is not None]
+DEPLOYED = [(name, of) for name in pins.shipped() if (of := load(name).pin.deployment)]
+NAMES = [name for name, of in DEPLOYED if of.gpus_per_node]
+STREAMED = [name for name, of in DEPLOYED if not of.gpus_per_node]
 MODELS = ("kimi-k2-thinking", "kimi-k2.5", "kimi-k2.6", "kimi-k3")
 NODES = ("b200-8x180gb", "h100-8x80gb", "h20-8x141gb", "h20-8x96gb", "h200-8x141gb")
 SOURCE = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} \S+")
@@ -132,11 +134,26 @@ def test_only_the_model_that_fits_on_no_node_is_joined_and_each_node_has_its_own
         ("deployment.nodes=1", "only then, and deployment.nodes is 1"),
         ("deployment.nodes=0", "deployment.nodes must be above 0"),
         ("deployment.gpu_memory_gb=nan", "deployment.gpu_memory_gb must be above 0"),
+        ("deployment.gpu_memory_gb=0.0", "deployment.gpu_memory_gb must be above 0"),
+        ("deployment.gpus_per_node=0", "deployment.gpus_per_node must be above 0"),
+        ("deployment.gpus_per_node=-1", "deployment.gpus_per_node must be above 0"),
     ],
 )
 def test_a_deployment_that_makes_no_sense_is_refused(change: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(JOINED, [change])
+
+
+def test_a_streamed_reference_is_of_the_same_weights_and_leaves_the_gpus_to_an_engine() -> None:
+    assert [f"{model}/reference-streamed" for model in MODELS[:3]] == STREAMED
+    for name in STREAMED:
+        loaded = load(name)
+        pin, other = loaded.pin, load(f"{name.split('/')[0]}/vllm-h200-8x141gb")
+        assert pin.model == other.pin.model
+        assert table(loaded).disk_gb == table(other).disk_gb
+        assert (pin.hardware, pin.numerics, pin.provenance.state) == ("cpu", "fp32", "unverified")
+        assert table(loaded).host_memory_gb > pin.args["memory-limit-gb"]
+        assert not argv.has_parser(loaded)
 
 
 def test_ktransformers_on_gpus_has_its_own_shim_and_not_the_one_that_hides_gpu_kernels() -> None:

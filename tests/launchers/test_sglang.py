@@ -282,3 +282,13 @@ def test_an_answer_without_the_asked_field_is_refused(body: bytes) -> None:
     for read in (DIALECT.rendered, DIALECT.prompt_tokens, DIALECT.identified):
         with pytest.raises(RequestError, match=r"has no |no JSON"):
             read(body)
+
+
+def test_token_ids_are_read_one_by_one_and_special_ones_too() -> None:
+    request = DIALECT.detokenize([7, 8])
+    assert request.path == "/detokenize"
+    body = {"model": "tiny", "tokens": [[7], [8]], "skip_special_tokens": False}
+    assert request.body == body
+    assert DIALECT.detokenized(b'{"text": ["a", "<|b|>"]}') == (["a", "<|b|>"], [False, False])
+    with pytest.raises(RequestError, match="one text of all token ids"):
+        DIALECT.detokenized(b'{"text": "a<|b|>"}')

@@ -278,3 +278,12 @@ def test_a_position_without_logprobs_is_refused() -> None:
     answer = b'{"choices": [{"index": 0, "prompt_logprobs": [null, null]}]}'
     with pytest.raises(RequestError, match="position 1"):
         DIALECT.scored(answer, [(1, 2)], 2)
+
+
+def test_each_token_id_is_read_by_a_request_of_its_own() -> None:
+    request = DIALECT.detokenize([7])
+    assert (request.path, request.body) == ("/detokenize", {"model": "tiny", "tokens": [7]})
+    assert DIALECT.ids_per_request == 1
+    assert DIALECT.detokenized(b'{"prompt": "<|im_end|>"}') == (["<|im_end|>"], [False])
+    with pytest.raises(RequestError, match="has no prompt"):
+        DIALECT.detokenized(b'{"error": "unknown model"}')
