@@ -327,7 +327,7 @@ def test_a_failure_cancels_also_while_an_earlier_question_is_still_open() -> Non
             time.sleep(1)
         if number == 1:
             raise RequestError("x")
-        time.sleep(0.01)
+        time.sleep(0.1)
 
     with pytest.raises(RequestError):
         in_parallel(ask, range(200), 2)
