@@ -9,10 +9,12 @@ runs/<id>/  comparison.json  report.html
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -55,17 +57,22 @@ def check_all(
     announce: Announce,
 ) -> list[Row]:
     """A row for each entry, in order. On Ctrl-C every check is stopped, with its engine."""
-    running: list[RunningProcess] = []
+    running, deciding, stopped = list[RunningProcess](), threading.Lock(), False
 
     def check(numbered: tuple[int, Entry]) -> Row:
         number, entry = numbered
         folder = run / "candidates" / str(number)
         # -P: a folder named `harness` where the user stands is not ours.
         argv = (sys.executable, "-P", "-m", "harness.cli", "check", entry.name, *options)
-        command = Command(argv=(*argv, "--run", str(folder), "--json"), env=os.environ)
+        argv = (*argv, "--run", str(folder), "--json")
+        command = Command(argv=argv, env=os.environ, inherited=True)
         log = folder.with_suffix(".log")
         with started(command, log=log, grace_s=GRACE_S) as process:
-            running.append(process)
+            with deciding:  # so that one that starts as all are stopped is stopped too, once
+                running.append(process)
+                late = stopped
+            if late:
+                _stop(process)
             for line in process.lines():
                 if not line.startswith("{"):  # the verdict, which is read from its file
                     announce(f"{entry.title}: {line}")
@@ -77,10 +84,17 @@ def check_all(
             return [future.result() for future in futures]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in running:
-                if process.alive():
-                    os.kill(process.pid, signal.SIGTERM)
+            with deciding:
+                stopped, there = True, tuple(running)
+            for process in there:
+                _stop(process)
             raise
+
+
+def _stop(process: RunningProcess) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        if process.alive():
+            os.kill(process.pid, signal.SIGTERM)
 
 
 def pairs(run: Path, rows: Sequence[Row]) -> tuple[Pair, ...]:

@@ -301,6 +301,8 @@ def test_secrets_are_not_shown() -> None:
         "HF_TOKEN=*** my_password=*** TOKENIZERS_PARALLELISM=false A='x y' "
         "serve 'a model' --api-key *** --hf-token=*** --tokenizer mine"
     )
+    own = Command(argv=("serve",), env={"DATABASE_URL": "postgres://me:s5@host"}, inherited=True)
+    assert own.shown() == "serve"
 
 
 def test_a_free_port_can_be_listened_on() -> None:
