@@ -34,8 +34,11 @@ def test_an_engine_that_dies_while_another_answers_on_its_port_is_no_candidate(
             processes.append(process)
             yield Launched(process=process, endpoint=endpoint, began=time.monotonic())
 
+    def answered(*_: Any) -> str:
+        return "all that the other said"
+
     monkeypatch.setattr(candidate, "launched", launched)
-    monkeypatch.setattr(candidate, "_opened", lambda *_: "all that the other said")
+    monkeypatch.setattr(candidate, "_opened", answered)
     loaded = pins.read("tiny-moe/vllm-cpu")
     opened = candidate.opened("x", loaded, log=log, announce=lambda _: None)
     with pytest.raises(LaunchError, match="ended with exit code 1") as caught, opened as engine:
