@@ -96,7 +96,10 @@ def prepared(name: str, changes: Sequence[str], announce: Announce = silent) -> 
 def opened(
     name: str, loaded: LoadedPin | None, *, log: Path, announce: Announce
 ) -> Generator[Opened]:
-    """Attaches to a URL, or starts the pin's engine and stops it when the block ends."""
+    """Attaches to a URL, or starts the pin's engine and stops it when the block ends.
+
+    An engine that has died by then has answered nothing: LaunchError, whatever was heard.
+    """
     if loaded is None:
         place = address(name)
         with Endpoint(place.base, retries=RATE_LIMIT_RETRIES) as endpoint:
@@ -106,6 +109,7 @@ def opened(
         asker = Asker(engine.endpoint, launcher(loaded.pin.engine.name).dialect(loaded))
         try:
             yield _opened(asker, loaded, log, engine.began)
+            engine.process.require_alive()  # else another on its port may have answered for it
         except RequestError as error:
             time.sleep(DYING_S)
             engine.process.require_alive()  # a dead engine is the better explanation

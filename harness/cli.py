@@ -134,7 +134,11 @@ def _run_directory(chosen: Path | None) -> Path:
         return session.new_run()
     if chosen.exists() and (not chosen.is_dir() or any(chosen.iterdir())):
         raise ConfigError(f"--run {chosen}: is there already; it must be new, or an empty folder")
-    return chosen.absolute()
+    folder = chosen.absolute()
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"--run {chosen}: {nearest} is a file, and holds no folder")
+    return folder
 
 
 @app.command()

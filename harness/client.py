@@ -48,7 +48,7 @@ class Endpoint:
             limits=limits,
             timeout=_waiting(ANSWER_S),
             trust_env=False,
-            verify=httpx.create_ssl_context(trust_env=True),
+            verify=_certificates(),
         )
 
     def __enter__(self) -> Endpoint:
@@ -123,6 +123,15 @@ class Endpoint:
     def _hidden(self, body: bytes) -> bytes:
         """A server may echo the key that it refuses."""
         return body.replace(self._key.encode(), b"***") if self._key else body
+
+
+def _certificates() -> ssl.SSLContext:
+    """Whom to trust; ConfigError where the environment names a file that cannot be read."""
+    try:
+        return httpx.create_ssl_context(trust_env=True)
+    except OSError as error:  # an SSLError too: it is not a file of certificates
+        named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+        raise ConfigError(f"SSL_CERT_FILE is {named}: it cannot be read ({error})") from error
 
 
 def _wait_s(response: httpx.Response, otherwise: float) -> float:

@@ -113,7 +113,8 @@ def _of_pin(
         *model,
         *_differences(profile or loaded.pin.hardware, findings),
     ]
-    files = loaded.pin.model.files if pins.takes_hashes(loaded.changes) else None
+    taken = loaded is not read and pins.takes_hashes(loaded.changes)  # else its files are unknown
+    files = loaded.pin.model.files if taken else None
     return Diagnosis(
         title=loaded.title,
         pin_hash=loaded.hash,

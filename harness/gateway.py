@@ -32,6 +32,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from harness import ports
+from harness.base.errors import LaunchError
 from launchers.contracts import Contract, Refusal, hold
 from launchers.open_paths import Access, access, refusal
 
@@ -102,7 +104,11 @@ async def _serve(
     await runner.setup()
     try:
         async with forwarder:
-            await web.SockSite(runner, listener, backlog=BACKLOG).start()
+            try:
+                ports.listening(listener, BACKLOG)
+                await web.SockSite(runner, listener, backlog=BACKLOG).start()
+            except OSError as error:  # bound, but not listening, a socket does not keep all away
+                raise LaunchError(f"the gateway cannot listen: {error.strerror}") from error
             ready.set()
             await stop.wait()
     finally:

@@ -9,10 +9,12 @@ runs/<id>/  comparison.json  report.html
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,12 +27,16 @@ import numpy as np
 from harness import evidence
 from harness.checker.outcome import Word
 from harness.comparison import Pair, Row
+from harness.verdict import exit_code
 from launchers.command import Command
 from launchers.process import RunningProcess, end_of_log, started
 
 Announce = Callable[[str], None]
 GRACE_S = 30.0  # a check that is told to stop stops its engine first
 OURS = "enginediff: "  # how the command line begins what it complains of
+# How a check without a verdict ends -> what that means here; one that was interrupted alone (130)
+# was stopped from outside. All else, a 0 or 1 without a verdict too, is a bug of ours.
+FAILURES = {2: 2, 4: 4, 130: 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,20 +57,26 @@ def check_all(
     announce: Announce,
 ) -> list[Row]:
     """A row for each entry, in order. On Ctrl-C every check is stopped, with its engine."""
-    running: list[RunningProcess] = []
+    running, deciding, stopped = list[RunningProcess](), threading.Lock(), False
 
     def check(numbered: tuple[int, Entry]) -> Row:
         number, entry = numbered
         folder = run / "candidates" / str(number)
-        argv = (sys.executable, "-m", "harness.cli", "check", entry.name, *options)
-        command = Command(argv=(*argv, "--run", str(folder), "--json"), env=os.environ)
+        # -P: a folder named `harness` where the user stands is not ours.
+        argv = (sys.executable, "-P", "-m", "harness.cli", "check", entry.name, *options)
+        argv = (*argv, "--run", str(folder), "--json")
+        command = Command(argv=argv, env=os.environ, inherited=True)
         log = folder.with_suffix(".log")
         with started(command, log=log, grace_s=GRACE_S) as process:
-            running.append(process)
+            with deciding:  # so that one that starts as all are stopped is stopped too, once
+                running.append(process)
+                late = stopped
+            if late:
+                _stop(process)
             for line in process.lines():
                 if not line.startswith("{"):  # the verdict, which is read from its file
                     announce(f"{entry.title}: {line}")
-            return _row(entry, process.exit_code(), folder, log)
+            return row_of(entry, process.exit_code(), folder, log)
 
     with ThreadPoolExecutor(max_workers=at_once) as pool:
         futures = [pool.submit(check, numbered) for numbered in enumerate(entries)]
@@ -72,10 +84,17 @@ def check_all(
             return [future.result() for future in futures]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in running:
-                if process.alive():
-                    os.kill(process.pid, signal.SIGTERM)
+            with deciding:
+                stopped, there = True, tuple(running)
+            for process in there:
+                _stop(process)
             raise
+
+
+def _stop(process: RunningProcess) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        if process.alive():
+            os.kill(process.pid, signal.SIGTERM)
 
 
 def pairs(run: Path, rows: Sequence[Row]) -> tuple[Pair, ...]:
@@ -99,15 +118,22 @@ def _pair(first: int, second: int, one: Mapping[str, Any], other: Mapping[str, A
     return Pair(first=first, second=second, mean_absolute_d=mean, tokens=len(whole))
 
 
-def _row(entry: Entry, code: int, folder: Path, log: Path) -> Row:
+def row_of(entry: Entry, code: int, folder: Path, log: Path) -> Row:
+    """What a check left, given the exit code that it ended with.
+
+    A verdict counts where the exit code says the same: who died after writing it has failed.
+    """
     file = folder / "verdict.json"
     if not file.is_file():
         return _failed(entry, code, log)
     verdict = json.loads(file.read_bytes())
+    word = Word(verdict["verdict"])
+    if code != exit_code(word):
+        return _failed(entry, code, log)
     return Row(
         name=entry.title,
         numerics=verdict["numerics"],
-        word=Word(verdict["verdict"]),
+        word=word,
         level=verdict["level"],
         reasons=tuple(verdict["reasons"]),
         tokens=verdict["tokens"],
@@ -134,5 +160,5 @@ def _failed(entry: Entry, code: int, log: Path) -> Row:
         launch_seconds=None,
         report=None,
         error="\n".join(told) or f"its check ended with exit code {code} and said nothing",
-        exit_code=code if code > 0 else 70,
+        exit_code=FAILURES.get(code, 70),
     )

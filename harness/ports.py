@@ -14,7 +14,7 @@ LISTENS = "0A"  # the state, in /proc/net/tcp
 
 
 def bound(host: str, port: int | None) -> socket.socket:
-    """A socket bound to `host` and `port` (None: any free one), not listening yet.
+    """A socket bound to `host` and `port` (None: any free one); `listening` has it listen.
 
     Raises ConfigError where the address cannot be had.
     """
@@ -26,7 +26,7 @@ def bound(host: str, port: int | None) -> socket.socket:
         raise ConfigError(f"--host {host}: is no address ({error})") from error
     listener = socket.socket(family, kind, protocol)
     # As engines do: a port whose last connections are still closing is free.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _reusing(listener, on=True)
     try:
         listener.bind(address)
     except OSError as error:
@@ -35,7 +35,19 @@ def bound(host: str, port: int | None) -> socket.socket:
             raise ConfigError(f"--port {port}: is taken{_holder(port or 0)}") from error
         what = f"--host {host}" if error.errno == errno.EADDRNOTAVAIL else f"--port {port}"
         raise ConfigError(f"{what}: cannot be listened on: {error.strerror}") from error
+    # Two that may both reuse an address may both be bound to it until one listens, minutes later.
+    _reusing(listener, on=False)
     return listener
+
+
+def listening(listener: socket.socket, backlog: int) -> None:
+    """Has a bound socket listen. What it accepts may keep the port, closing, from no successor."""
+    _reusing(listener, on=True)
+    listener.listen(backlog)
+
+
+def _reusing(listener: socket.socket, *, on: bool) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, on)
 
 
 def url(host: str, port: int) -> str:

@@ -67,8 +67,8 @@ class How:
         words += ["--seed", str(self.settings.seed)]
         return [
             *words,
-            *("--alpha", f"{self.settings.alpha:g}"),
-            *("--beta", f"{self.settings.beta:g}"),
+            *("--alpha", str(self.settings.alpha)),
+            *("--beta", str(self.settings.beta)),
         ]
 
 

@@ -13,16 +13,17 @@ SECRET_FLAG = re.compile(r"--?([\w-]*[-_])?(key|token|secret|password)")  # not 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What is executed, and its whole environment: nothing is inherited beyond it."""
+    """What is executed, and its whole environment: nothing comes to it beyond that."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
+    inherited: bool = False  # `env` is the user's own, full of what is nobody's business: not shown
 
     def shown(self) -> str:
         """One line for a shell, with secrets replaced by ***."""
         variables = [
             f"{name}={'***' if SECRET_VARIABLE.search(name) else shlex.quote(value)}"
-            for name, value in self.env.items()
+            for name, value in ({} if self.inherited else self.env).items()
         ]
         return " ".join([*variables, *_shown_arguments(self.argv)])
 

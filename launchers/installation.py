@@ -99,7 +99,7 @@ def _progress(plan: Installation, announce: Callable[[str], None]) -> Callable[[
 
 def _run(plan: Installation, argv: list[str], take: Callable[[str], None]) -> None:
     """Runs a program, which dies with us, and hands over the lines that it writes."""
-    command = Command(argv=tuple(argv), env=os.environ)
+    command = Command(argv=tuple(argv), env=os.environ, inherited=True)
     with started(command, log=plan.log, held=(plan.held,)) as program:
         for line in program.lines():
             take(line)

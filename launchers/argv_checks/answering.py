@@ -54,7 +54,7 @@ def explained(parser, refusal):
     choices = CHOICES.search(refusal)
     if choices:
         given = re.search(r"invalid choice: '([^']*)'", refusal)
-        names = re.findall(r"'([^']*)'", choices[1])
+        names = re.findall(r"'([^']*)'", choices[1]) or choices[1].split(", ")  # newer Python
         hint = nearest(given[1] if given else "", names) or f"; it knows {', '.join(names)}"
         return refusal[: choices.start()] + hint
     unknown = re.findall(r"--[\w.-]+", refusal) if refusal.startswith("unrecognized") else []

@@ -124,6 +124,7 @@ def test_the_command_line_is_frozen() -> None:
         ([PIN, PIN, "--at-once", "0"], ["--at-once", "1"]),
         ([PIN, "--consensus"], ["either --against", "--consensus"]),
         ([PIN, "--run", "."], ["--run .", "new"]),
+        ([PIN, "--run", "/dev/null/a/b"], ["--run /dev/null/a/b", "/dev/null is a file"]),
         ([PIN, "no/such"], ["no/such"]),
         ([PIN, "tiny-k2/vllm-cpu", "--numerics", "bf16"], ["promises fp32"]),
         (["ftp://host"], ["ftp://host", "http://"]),

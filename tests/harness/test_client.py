@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +117,18 @@ def test_a_server_without_tls_is_told_apart_from_none() -> None:
         secure = url.replace("http://", "https://")
         with Endpoint(secure) as endpoint, pytest.raises(ConfigError, match="no TLS connection"):
             endpoint.get("/version")
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    file = tmp_path / "authority.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(ConfigError, match=r"SSL_CERT_FILE is .*authority\.pem: it cannot be read"):
+        Endpoint("http://127.0.0.1:1")
 
 
 def test_no_answer_that_is_handed_on_holds_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +327,7 @@ def test_a_failure_cancels_also_while_an_earlier_question_is_still_open() -> Non
             time.sleep(1)
         if number == 1:
             raise RequestError("x")
-        time.sleep(0.01)
+        time.sleep(0.1)
 
     with pytest.raises(RequestError):
         in_parallel(ask, range(200), 2)

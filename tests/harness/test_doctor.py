@@ -185,6 +185,13 @@ def test_a_model_folder_that_is_not_as_pinned_is_wrong(tmp_path: Path) -> None:
     assert "config.json has sha256" in what
 
 
+@pytest.mark.parametrize("folder", ["absent", "."])
+def test_no_hashes_are_given_for_a_folder_that_holds_no_model(tmp_path: Path, folder: str) -> None:
+    found = of(TINY, f"model.path={tmp_path / folder}")
+    assert found.model_files is None
+    assert lines(found, "model")[0][0] in ("blocking", "wrong")
+
+
 def test_a_contract_that_is_not_there_is_wrong() -> None:
     (_, (severity, what)) = lines(of(TINY, "serving.contract=kimi-k9"), "recipe")
     assert severity == "wrong"

@@ -88,7 +88,7 @@ def post(client: socket.socket, version: str = "1.1", *headers: str) -> None:
     client.sendall("\r\n".join([*lines, "", ""]).encode() + body)
 
 
-def eventually(condition: Any, within_s: float = 10) -> bool:
+def eventually(condition: Any, within_s: float = 30) -> bool:
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
@@ -210,7 +210,7 @@ def test_a_client_that_leaves_takes_its_request_with_it(after: int) -> None:
             assert eventually(lambda: engine.received)
             if after:
                 assert b"token" in client.recv(65536)
-        assert left.wait(10)
+        assert left.wait(30)
 
 
 @pytest.mark.parametrize("form", ["chunked", "length"])
@@ -414,7 +414,7 @@ def test_a_gateway_that_is_stopped_breaks_its_streams_off() -> None:
                 got += client.recv(65536)
         with client:
             assert client.recv(65536) == b""  # closed, and the last chunk never came
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # and not the 60 s that aiohttp waits for a stream
 
 
 def test_no_key_is_ever_logged(

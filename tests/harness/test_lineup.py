@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -9,11 +10,15 @@ import pytest
 
 from harness import lineup
 from harness.base.errors import ConfigError
+from harness.checker.outcome import Word
+from harness.comparison import exit_code
 from harness.levels.state import Settings
 from harness.lineup import Entry
 from harness.recording import Trace
 from harness.together import How, check_against
 from tests.building import answer, sequences, serving, write_trace
+
+ENTRY = Entry(name="a-pin", title="a-pin", numerics="fp32")
 
 
 def broken(handler: BaseHTTPRequestHandler) -> None:
@@ -42,6 +47,45 @@ def test_a_candidate_that_fails_has_its_own_reason_and_takes_no_other_with_it(
         assert row.error is not None and row.error.startswith(url)
         assert "answered 500" in row.error
     assert lineup.pairs(tmp_path / "run", rows) == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "meant"), [(0, 70), (1, 70), (3, 70), (-9, 70), (120, 70), (130, 4), (4, 4), (2, 2)]
+)
+def test_no_exit_code_is_a_verdict_where_none_was_written(
+    tmp_path: Path, code: int, meant: int
+) -> None:
+    (tmp_path / "log").write_text("enginediff: it went wrong\n")
+    row = lineup.row_of(ENTRY, code, tmp_path, tmp_path / "log")
+    assert (row.word, row.exit_code, row.error) == (None, meant, "it went wrong")
+    assert exit_code([replace(row, exit_code=0, word=Word.EQUIVALENT), row]) == meant
+
+
+@pytest.mark.parametrize("code", [-15, 70, 130, 1, 3])
+def test_a_check_that_dies_after_its_verdict_has_failed(tmp_path: Path, code: int) -> None:
+    (tmp_path / "verdict.json").write_text('{"verdict": "EQUIVALENT"}')
+    (tmp_path / "log").write_text("its last words\n")
+    row = lineup.row_of(ENTRY, code, tmp_path, tmp_path / "log")
+    assert row.word is None and row.error == "its last words"
+    assert exit_code([row]) != 0
+
+
+def test_a_folder_named_like_ours_where_the_user_stands_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit(0)")
+    monkeypatch.chdir(tmp_path)
+    write_trace(tmp_path / "x.trace", sequences(2))
+    with serving(broken) as url:
+        (row,) = lineup.check_all(
+            [Entry(name=url, title=url, numerics="fp32")],
+            ["--against", str(tmp_path / "x.trace")],
+            run=tmp_path / "run",
+            at_once=1,
+            announce=print,
+        )
+    assert row.error is not None and "answered 500" in row.error
 
 
 def test_two_pins_that_take_the_gpus_do_not_run_side_by_side(tmp_path: Path) -> None:

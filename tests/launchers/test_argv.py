@@ -5,6 +5,7 @@ The real parsers are asked in tests/engines/test_doctor.py.
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,13 @@ def test_a_wrong_choice_is_named_with_the_nearest_or_all_of_them(toy: Path) -> N
     assert near.what == "argument --mode: invalid choice: 'dta'; did you mean 'data'?"
     (far,) = found("args.mode=8")
     assert far.what == "argument --mode: invalid choice: '8'; it knows data, weights"
+
+
+@pytest.mark.parametrize("choices", ["'data', 'weights'", "data, weights"])  # by Python's version
+def test_choices_are_read_with_and_without_quotes(choices: str) -> None:
+    refusal = f"argument --mode: invalid choice: 'dta' (choose from {choices})"
+    explained = runpy.run_path(str(argv.CHECKS / "answering.py"))["explained"]
+    assert explained(None, refusal).endswith("'dta'; did you mean 'data'?")
 
 
 def test_a_flag_cut_short_warns_for_the_engine_takes_it(toy: Path) -> None:

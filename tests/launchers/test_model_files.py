@@ -206,7 +206,7 @@ import time
 from launchers import parallel_hash
 add = parallel_hash.Progress.add
 def slow(self, count_bytes):
-    time.sleep(count_bytes / 200e6)
+    time.sleep(count_bytes / 80e6)
     add(self, count_bytes)
 parallel_hash.Progress.add = slow
 parallel_hash.MOST_THREADS = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import LaunchError
+from launchers import process
 from launchers.process import Command, free_port, running
 
 ROOT = Path(__file__).parents[2]
@@ -177,25 +179,28 @@ def test_an_answer_in_the_place_of_a_dead_engine_is_not_readiness(tmp_path: Path
     assert "ended with exit code 0" in message
 
 
-def test_an_engine_that_hangs_is_announced_and_stopped_at_the_deadline(tmp_path: Path) -> None:
+def test_an_engine_that_hangs_is_announced_and_stopped_at_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "ANNOUNCE_S", 1.0)
     announced: list[str] = []
     begun = time.monotonic()
     code = "import os, time; print('shard 1 of 9', os.getpid(), flush=True); time.sleep(600)"
     with (
-        pytest.raises(LaunchError, match=r"did not become ready within 5\.5 s"),
+        pytest.raises(LaunchError, match=r"did not become ready within 5 s"),
         running(
             python(code),
             log=tmp_path / "log",
             ready=lambda: False,
-            deadline_s=5.5,
+            deadline_s=5,
             announce=announced.append,
         ),
     ):
         pytest.fail("it became ready")
-    assert time.monotonic() - begun < 8
-    (line,) = announced
-    assert line.startswith("still loading, 5 s, last log line: shard 1 of 9")
-    assert not exists(int(line.split()[-1]))
+    assert time.monotonic() - begun < 60  # far from the 600 s that it would take
+    assert 1 <= len(announced) <= 5
+    assert re.fullmatch(r"still loading, [1-5] s, last log line: shard 1 of 9 \d+", announced[-1])
+    assert not exists(int(announced[-1].split()[-1]))
 
 
 def test_a_flood_of_log_neither_blocks_the_engine_nor_fills_our_memory(tmp_path: Path) -> None:
@@ -261,13 +266,13 @@ def test_a_daemon_is_gone_after_its_engine_died_by_itself(tmp_path: Path) -> Non
 def test_nothing_survives_when_we_are_killed(tmp_path: Path) -> None:
     with somebody_who_holds_an_engine(tmp_path) as (holder, engine, daemon):
         holder.kill()
-        assert eventually(lambda: not exists(engine) and not exists(daemon), within_s=5)
+        assert eventually(lambda: not exists(engine) and not exists(daemon))
 
 
 def test_ctrl_c_reaches_us_alone_and_nothing_survives(tmp_path: Path) -> None:
     with somebody_who_holds_an_engine(tmp_path) as (holder, engine, daemon):
         os.killpg(holder.pid, signal.SIGINT)  # as a terminal does
-        assert holder.wait(10) == -signal.SIGINT
+        assert holder.wait(60) == -signal.SIGINT
         assert not exists(engine)
         assert not exists(daemon)
     assert "the engine got SIGINT" not in (tmp_path / "log").read_text()
@@ -296,6 +301,8 @@ def test_secrets_are_not_shown() -> None:
         "HF_TOKEN=*** my_password=*** TOKENIZERS_PARALLELISM=false A='x y' "
         "serve 'a model' --api-key *** --hf-token=*** --tokenizer mine"
     )
+    own = Command(argv=("serve",), env={"DATABASE_URL": "postgres://me:s5@host"}, inherited=True)
+    assert own.shown() == "serve"
 
 
 def test_a_free_port_can_be_listened_on() -> None:
