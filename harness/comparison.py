@@ -33,6 +33,23 @@ class Row:
     exit_code: int  # what a check of this candidate alone ends with
 
 
+def failed(name: str, numerics: str, error: str, exit_code: int) -> Row:
+    """The row of a candidate that gave no answer."""
+    return Row(
+        name=name,
+        numerics=numerics,
+        word=None,
+        level=None,
+        reasons=(),
+        tokens=None,
+        seconds=None,
+        launch_seconds=None,
+        report=None,
+        error=error,
+        exit_code=exit_code,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """How far two candidates lie apart on the tokens that both scored."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from harness import candidate, recording
 from harness.base.case import Case
-from harness.base.errors import EnginediffError, RequestError
+from harness.base.errors import RequestError
 from harness.base.record import Floats
 from harness.candidate import Opened
 from harness.checker import consensus
@@ -191,23 +191,6 @@ def row_of(place: int, answers: Sequence[Answers], finding: Finding) -> Row:
         report=None,
         error=None,
         exit_code=1 if alone else 3,
-    )
-
-
-def failed(member: Member, error: EnginediffError) -> Row:
-    """An engine that gave no answers takes no part."""
-    return Row(
-        name=member.title,
-        numerics=member.numerics,
-        word=None,
-        level=None,
-        reasons=(),
-        tokens=None,
-        seconds=None,
-        launch_seconds=None,
-        report=None,
-        error=str(error),
-        exit_code=error.exit_code,
     )
 
 

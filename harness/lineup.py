@@ -26,7 +26,7 @@ import numpy as np
 
 from harness import evidence
 from harness.checker.outcome import Word
-from harness.comparison import Pair, Row
+from harness.comparison import Pair, Row, failed
 from harness.verdict import exit_code
 from launchers.command import Command
 from launchers.process import RunningProcess, end_of_log, started
@@ -149,16 +149,5 @@ def _failed(entry: Entry, code: int, log: Path) -> Row:
     lines = end_of_log(log)
     said = next((n for n, line in enumerate(lines) if line.startswith(OURS)), None)
     told = lines if said is None else [lines[said].removeprefix(OURS), *lines[said + 1 :]]
-    return Row(
-        name=entry.title,
-        numerics=entry.numerics,
-        word=None,
-        level=None,
-        reasons=(),
-        tokens=None,
-        seconds=None,
-        launch_seconds=None,
-        report=None,
-        error="\n".join(told) or f"its check ended with exit code {code} and said nothing",
-        exit_code=FAILURES.get(code, 70),
-    )
+    error = "\n".join(told) or f"its check ended with exit code {code} and said nothing"
+    return failed(entry.title, entry.numerics, error, FAILURES.get(code, 70))

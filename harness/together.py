@@ -123,7 +123,7 @@ def find_odd_one(names: Sequence[str], how: How) -> Comparison:
     finding = consensus.judged(answers, cases, how.settings.alpha)
     places = [i for i in range(len(members)) if i not in failures]  # of the answers, in order
     rows = [
-        consensus.failed(member, failures[i])
+        comparison.failed(member.title, member.numerics, str(failures[i]), failures[i].exit_code)
         if i in failures
         else consensus.row_of(places.index(i), answers, finding)
         for i, member in enumerate(members)

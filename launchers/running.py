@@ -16,6 +16,7 @@ from launchers.pins import Pin
 
 NONE = "none"  # nothing is quantised
 LEFT_OPEN = "auto"  # a flag's value that says nothing
+DTYPE_NAMES = {"float": "float32", "half": "float16"}  # as flags may have them -> as torch has them
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}  # of a class that is nothing but a dtype
 
 
@@ -89,7 +90,10 @@ def _flags(pin: Pin, reported: Reported) -> Iterator[Row]:
     for flag, value in pin.args.items():
         if value != LEFT_OPEN:
             name = flag.replace("-", "_")
-            yield f"args.{flag}", value, reported.flags.get(name, _UNREPORTED)
+            running = reported.flags.get(name, _UNREPORTED)
+            if name == "dtype":
+                value, running = (DTYPE_NAMES.get(dtype, dtype) for dtype in (value, running))
+            yield f"args.{flag}", value, running
 
 
 def _or_unreported(value: str | None) -> object:

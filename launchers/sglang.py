@@ -14,12 +14,11 @@ import orjson
 from launchers import shimmed
 from launchers.pins import LoadedPin
 from launchers.process import Command
-from launchers.running import NONE, Reported
+from launchers.running import DTYPE_NAMES, NONE, Reported
 from launchers.sglang_dialect import SglangDialect
 
 KV_CACHE = re.compile(r"KV Cache is allocated\. dtype: torch\.(\w+)")
 LOADED = re.compile(r"Load weight end\..*?, type=\w+, (?:quant=([\w-]+))?")
-DTYPES = {"float": "float32", "half": "float16"}  # as its flag may have them
 ALIASES = {  # other names of flags -> the one that the server reports
     "tensor_parallel_size": "tp_size",
     "pipeline_parallel_size": "pp_size",
@@ -85,7 +84,7 @@ def _dtype(info: Mapping[str, Any], cache: str | None, quantization: str | None)
     dtype = info.get("dtype")
     if dtype == "auto":
         return cache if info["kv_cache_dtype"] == "auto" and quantization == NONE else None
-    return None if dtype is None else DTYPES.get(dtype, dtype)
+    return None if dtype is None else DTYPE_NAMES.get(dtype, dtype)
 
 
 def _kv_cache_dtype(log: str) -> str | None:

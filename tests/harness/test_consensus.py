@@ -13,7 +13,7 @@ from harness.base.case import Case
 from harness.base.errors import LaunchError, RequestError
 from harness.base.record import Scores
 from harness.checker.outcome import Word
-from harness.comparison import Row
+from harness.comparison import Row, failed
 from harness.consensus import Answers, Member
 from harness.recording import Recorded, Trace
 from tests.building import sequences
@@ -108,6 +108,5 @@ def test_a_logprob_that_is_no_number_is_an_error_with_a_name(tmp_path: Path) -> 
 
 
 def test_an_engine_that_failed_is_no_word() -> None:
-    member = Member(name="x", title="x", numerics="fp32", pin=None)
-    row = consensus.failed(member, LaunchError("The engine died"))
+    row = failed("x", "fp32", "The engine died", LaunchError.exit_code)
     assert (row.word, row.exit_code, row.error) == (None, 4, "The engine died")

@@ -135,6 +135,15 @@ def test_another_name_of_a_flag_is_the_same_flag() -> None:
     assert "args.tp-size" in found.equal
 
 
+@pytest.mark.parametrize(("named", "runs"), [("float", "float32"), ("half", "float16")])
+def test_another_name_of_a_dtype_is_the_same_dtype(named: str, runs: str) -> None:
+    pin = pins.read("tiny-moe/vllm-cpu", [f"args.dtype={named}"]).pin
+    found = running.compare(pin, Reported(flags={"dtype": runs}))
+    assert "args.dtype" in found.equal
+    found = running.compare(pin, Reported(flags={"dtype": "bfloat16"}))
+    assert [difference.key for difference in found.differences] == ["args.dtype"]
+
+
 def test_a_table_is_compared_with_the_json_that_it_became() -> None:
     rope = {"rope_parameters": {"rope_type": "yarn", "factor": 1.0}}
     pin = replace(PIN, args={"json-model-override-args": rope})
