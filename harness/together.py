@@ -26,7 +26,7 @@ from harness.lineup import Entry
 from harness.recording import Recorded, Trace
 from harness.report import comparison_page
 from harness.verdict import Verdict
-from launchers import pins
+from launchers import derivation, pins
 from suites import corpus
 
 Announce = Callable[[str], None]
@@ -60,9 +60,10 @@ class How:
     run: Path
     announce: Announce
 
-    def options(self) -> list[str]:
-        """The same as a command line's words."""
-        words = [word for change in self.changes for word in ("--set", change)]
+    def options(self, *, shown: bool) -> list[str]:
+        """The same as a command line's words; `shown`: without the values of secrets."""
+        changes = map(derivation.shown, self.changes) if shown else self.changes
+        words = [word for change in changes for word in ("--set", change)]
         words += [] if self.numerics is None else ["--numerics", self.numerics]
         words += ["--seed", str(self.settings.seed)]
         return [
@@ -90,10 +91,9 @@ def check_against(names: Sequence[str], against: Trace, how: How) -> Comparison:
     """Every candidate against one trace. Raises ConfigError before any of them is launched."""
     _refuse_without_room(names, how)
     entries = [_entry(name, against, how) for name in names]
-    options = how.options()
     rows = lineup.check_all(
         entries,
-        [*options, "--against", str(against.path.absolute())],
+        [*how.options(shown=False), "--against", str(against.path.absolute())],
         run=how.run,
         at_once=how.at_once,
         announce=how.announce,
@@ -106,7 +106,7 @@ def check_against(names: Sequence[str], against: Trace, how: How) -> Comparison:
         against=against.path.name,
         pairs=lineup.pairs(how.run, rows),
         caveats=WITH_REFERENCE,
-        command=["check", *names, *options, "--against", against.path.name],
+        command=["check", *names, *how.options(shown=True), "--against", against.path.name],
     )
     _write(result, how.run)
     return result
@@ -137,7 +137,7 @@ def find_odd_one(names: Sequence[str], how: How) -> Comparison:
             replace(p, first=places[p.first], second=places[p.second]) for p in finding.pairs
         ),
         caveats=WITHOUT_REFERENCE,
-        command=["check", *names, *how.options(), "--consensus"],
+        command=["check", *names, *how.options(shown=True), "--consensus"],
     )
     _write(result, how.run)
     return result

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from harness.base.errors import ConfigError
+from launchers.command import SECRET_VARIABLE
 
 
 def apply(table: dict[str, Any], change: str) -> None:
@@ -24,6 +25,13 @@ def apply(table: dict[str, Any], change: str) -> None:
             raise ConfigError(f"--set {change}: {part!r} is a value, not a table")
         place = cast("dict[str, Any]", inner)
     place[parts[-1]] = _value(text)
+
+
+def shown(change: str) -> str:
+    """The change as a reader may see it: a secret's value is ***."""
+    key, equals, _ = change.partition("=")
+    secret = SECRET_VARIABLE.search(key.rpartition(".")[2]) if key.startswith("env.") else None
+    return f"{key}=***" if equals and secret else change
 
 
 def _value(text: str) -> object:

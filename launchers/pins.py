@@ -152,7 +152,12 @@ class LoadedPin:
     @property
     def title(self) -> str:
         """What a reader sees: the name, and each change."""
-        return " ".join([self.name, *(f"--set {change}" for change in self.changes)])
+        return " ".join([self.name, *(f"--set {change}" for change in self.shown_changes)])
+
+    @property
+    def shown_changes(self) -> tuple[str, ...]:
+        """`changes` without the values of secrets: what is printed and written."""
+        return tuple(map(derivation.shown, self.changes))
 
 
 def load(name: str, changes: Sequence[str] = (), announce: Announce = silent) -> LoadedPin:

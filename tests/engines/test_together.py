@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.engines.command_line import run
 
 K2_BROKEN, K2_RIGHT = "tiny-k2/vllm-cpu", "tiny-k2/sglang-cpu"
@@ -13,6 +15,7 @@ K2_BROKEN, K2_RIGHT = "tiny-k2/vllm-cpu", "tiny-k2/sglang-cpu"
 THREE = ("tiny-moe/vllm-cpu", "tiny-moe/sglang-cpu", "tiny-moe/ktransformers-cpu-bf16")
 
 
+@pytest.mark.timeout(900)  # three launches on a loaded machine
 def test_three_engines_are_launched_and_judged_each_by_its_promise(
     trace_short: Path, tmp_path: Path
 ) -> None:
@@ -37,6 +40,7 @@ def test_two_that_disagree_are_told_apart_by_the_reference(trace_k2: Path, tmp_p
     assert f"The reference sides with {K2_RIGHT}; {K2_BROKEN} is the odd one out" in done.stdout
 
 
+@pytest.mark.timeout(900)
 def test_without_a_reference_the_odd_one_of_three_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     names = (K2_RIGHT, K2_BROKEN, "tiny-k2/reference")

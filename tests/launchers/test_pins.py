@@ -243,3 +243,12 @@ def test_the_tokenizers_hash_is_that_of_its_files_alone(model: Path) -> None:
     assert len({first, *(tokenizer_hash({**files, n: "x"}) for n in TOKENIZER_FILES)}) == 3
     without = {name: value for name, value in files.items() if name != "tokenizer.json"}
     assert tokenizer_hash(without) != first
+
+
+def test_a_secret_that_is_set_is_in_the_pin_and_in_nothing_that_is_shown() -> None:
+    changes = ("env.HF_TOKEN=abc123", "env.VENDOR_API_KEY=def456", "args.dtype=bfloat16")
+    loaded = pins.load("tiny-moe/vllm-cpu", changes)
+    assert loaded.pin.env["HF_TOKEN"] == "abc123"
+    assert "abc123" not in loaded.title and "def456" not in loaded.title
+    assert loaded.shown_changes == ("env.HF_TOKEN=***", "env.VENDOR_API_KEY=***", changes[2])
+    assert loaded.title.endswith("--set args.dtype=bfloat16")
