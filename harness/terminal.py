@@ -103,7 +103,8 @@ def show_comparison_json(result: Comparison, run: Path) -> None:
 def show_comparison(result: Comparison, run: Path) -> None:
     """What it comes to first, then a row for each candidate, then how far any two lie apart."""
     console = Console(highlight=False)
-    console.print(f"[bold {COLOURS[result.word]}]{result.word}[/]  {escape(result.headline)}")
+    word = f"[bold {COLOURS[result.word]}]{result.word}[/]"
+    console.print(f"{word}  {escape(result.headline)}", soft_wrap=True)
     for line in result.conclusions:
         console.print(f"  {escape(line)}", soft_wrap=True)
     width = max(len(row.name) for row in result.rows)

@@ -58,7 +58,7 @@ def test_another_chat_template_is_different_at_the_contract(trace: Path, tmp_pat
 
 
 def test_the_released_build_is_right_on_tiny_k2_without_its_operators(trace_k2: Path) -> None:
-    """And DIFFERENT with them: test_together.py."""
+    """And DIFFERENT with them: test_candidates.py."""
     cure = 'args.compilation-config.custom_ops=["none"]'
     verdict, code = verdict_of("tiny-k2/vllm-cpu", "--set", cure, "--against", trace_k2)
     assert (verdict["verdict"], code) == ("EQUIVALENT", 0), verdict["reasons"]

@@ -1,6 +1,6 @@
 """The main job with a real KTransformers' int4 experts: healthy, and taken for another model.
 
-Its bf16 experts are checked in test_together.py.
+Its bf16 experts are checked in test_candidates.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The main job with a real SGLang: healthy, not as pinned, killed. tiny-k2: test_together.py."""
+"""The main job with a real SGLang: healthy, not as pinned, killed. tiny-k2: test_candidates.py."""
 
 from __future__ import annotations
 
