@@ -8,6 +8,7 @@ failed, 70 a bug of ours, 130 interrupted. Heavy imports stand inside the comman
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import traceback
@@ -297,6 +298,9 @@ def main() -> None:
         code = 2
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except SystemExit:  # click's 1, where our reader has left (`| head`): it would mean DIFFERENT
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 4
     except OSError as error:
         code = _machine_failed(error) if error.errno in OF_THE_MACHINE else _our_bug()
     except Exception:  # noqa: BLE001 - the edge: a bug of ours must never look like a verdict

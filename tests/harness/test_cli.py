@@ -315,3 +315,14 @@ def test_a_contract_is_not_enforced_where_the_pin_names_none(run: Run, tmp_path:
     text = (ROOT / "launchers" / "pins" / f"{PIN}.toml").read_text()
     (tmp_path / "own.toml").write_text(text.replace('contract = "kimi-k2.6"\n', ""))
     refused(run("serve", "own.toml", "--enforce"), "own.toml", "--set serving.contract=")
+
+
+def test_a_reader_that_leaves_early_is_no_bug_of_ours() -> None:
+    done = subprocess.Popen(
+        [PROGRAM, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert done.stdout is not None and done.stderr is not None
+    done.stdout.close()
+    errors = done.stderr.read()
+    done.stderr.close()
+    assert (done.wait(60), "Traceback" in errors) == (4, False), errors
