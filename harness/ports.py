@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from harness.base.errors import ConfigError
+from launchers.process import free_port
 
 LOOPBACK = "127.0.0.1"
 LISTENS = "0A"  # the state, in /proc/net/tcp
@@ -20,7 +21,7 @@ def bound(host: str, port: int | None) -> socket.socket:
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port or free_port(), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"--host {host}: is no address ({error})") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import re
 import select
 import signal
@@ -28,6 +29,7 @@ GUARDIAN = Path(__file__).with_name("guardian.py")
 GRACE_S = 10.0  # between SIGTERM and SIGKILL
 KILL_S = 60.0  # a process that holds a GPU can take long to die; beyond this we say so
 POLL_S = 0.1
+PORTS = range(20000, 32768)
 ANNOUNCE_S = 5.0
 TAIL_BYTES = 64 * 1024
 TAIL_LINES = 20
@@ -196,10 +198,19 @@ def running(
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A loopback port that nothing listens on now, and that no outgoing connection will be given.
+
+    Linux gives those 32768 and above. One that asks whether an engine answers there yet could be
+    given that very port, and so be connected to itself: it hangs, and the engine cannot bind.
+    """
+    for port in random.sample(PORTS, 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise LaunchError(f"no port of {PORTS.start} to {PORTS.stop - 1} is free on 127.0.0.1")
 
 
 def end_of_log(log: Path, *, start: int = 0) -> list[str]:
