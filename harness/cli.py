@@ -70,6 +70,12 @@ def check(
     seed: Annotated[int, typer.Option(min=0, help="Of the order in which prompts are drawn.")] = 0,
     alpha: Annotated[float, typer.Option(help="Chance of a wrong DIFFERENT, at most.")] = 0.005,
     beta: Annotated[float, typer.Option(help="Chance of a wrong EQUIVALENT, at most.")] = 0.005,
+    live: Annotated[
+        bool, typer.Option("--live", help="Keep the reference running: it scores what is decoded.")
+    ] = False,
+    every_level: Annotated[
+        bool, typer.Option("--every-level", help="Go on after a level has said DIFFERENT.")
+    ] = False,
     at_once: Annotated[
         int, typer.Option(min=1, help="Candidates side by side, where the node has room.")
     ] = 1,
@@ -98,7 +104,8 @@ def check(
         how = together.How(
             changes=changes or (),
             numerics=numerics,
-            settings=Settings(seed=seed, alpha=alpha, beta=beta),
+            settings=Settings(seed=seed, alpha=alpha, beta=beta, every_level=every_level),
+            live=against if live else None,
             at_once=at_once,
             run=folder,
             announce=announce,

@@ -77,15 +77,22 @@ def write(
     sequences: Iterable[Recorded],
     pool: Iterable[PoolUnit],
     vocabulary: Mapping[int, Token],
+    more: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Writes a trace whole, or leaves what was at `path` as it was."""
+    """Writes a trace whole, or leaves what was at `path` as it was.
+
+    `more`: further members, name -> content, read again by `Trace.member`.
+    """
     with atomic.replacing(path) as temporary, TemporaryDirectory(dir=path.parent) as folder:
         members = Path(folder)
         _write_rows(members / SEQUENCES, SEQUENCE_SCHEMA, map(_sequence_row, sequences))
         _write_rows(members / POOL, POOL_SCHEMA, map(_pool_row, pool))
         rows = ({"id": i, "text": t.text, "special": t.special} for i, t in vocabulary.items())
         _write_rows(members / VOCABULARY, VOCABULARY_SCHEMA, rows)
-        hashes = {name: _sha256(members / name) for name in (SEQUENCES, POOL, VOCABULARY)}
+        for name, content in (more or {}).items():
+            (members / name).write_bytes(content)
+        names = (SEQUENCES, POOL, VOCABULARY, *(more or {}))
+        hashes = {name: _sha256(members / name) for name in names}
         document = {"schema": SCHEMA, **manifest, "members": hashes}
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name in hashes:
@@ -136,6 +143,13 @@ class Trace:
         with zipfile.ZipFile(self.path) as archive, archive.open(POOL) as file:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS_IN_GROUP):
                 yield from map(_pool_unit, batch.to_pylist())
+
+    def member(self, name: str) -> bytes | None:
+        """A further member; None where this trace has none of that name."""
+        if name not in self.manifest["members"]:
+            return None
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.read(name)
 
     def vocabulary(self) -> dict[int, Token]:
         """How each token id that occurs in the trace reads."""

@@ -52,8 +52,13 @@ def check_candidate(
     settings: Settings,
     announce: Announce,
     run: Path | None = None,
+    live: str | None = None,
 ) -> tuple[Verdict, Path]:
-    """The verdict of one candidate and its run directory. Raises an EnginediffError."""
+    """The verdict of one candidate and its run directory. Raises an EnginediffError.
+
+    `live`: the pin or URL of a reference that is kept running meanwhile.
+    """
+    del live  # TODO L2b
     loaded = candidate.prepared(name, changes, announce)
     tolerances = promised(loaded, numerics, against)
     run = run or new_run()

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import comparison
-from harness.checker.outcome import StatisticRow, Word
+from harness.checker.outcome import LevelResult, StatisticRow, Word
 from harness.comparison import Comparison, Row
 from harness.verdict import Verdict, to_json
 from launchers.capabilities import TITLES
@@ -69,6 +69,8 @@ def show(verdict: Verdict, run: Path) -> None:
     if "capabilities" in verdict.candidate:
         for line in _capabilities(verdict.candidate["capabilities"]):
             console.print(f"  {line}", soft_wrap=True)
+    for result in verdict.levels:
+        console.print(_level(result), soft_wrap=True)
     if verdict.statistics:
         console.print(_table(verdict))
         console.print(LEGEND)
@@ -77,6 +79,13 @@ def show(verdict: Verdict, run: Path) -> None:
         f"{verdict.beta:.1%}, in either case given the tolerances"
     )
     console.print(f"  report: {run / 'report.html'}", soft_wrap=True)
+
+
+def _level(result: LevelResult) -> str:
+    if result.word is None:
+        return f"  {result.level:9}  not asked: {escape(result.reasons[0])}"
+    word = f"[{COLOURS[result.word]}]{result.word:12}[/]"
+    return f"  {result.level:9}  {word}  {result.tokens:,} tokens, {result.seconds:.1f} s"
 
 
 def _reasons(verdict: Verdict) -> list[tuple[str, str]]:

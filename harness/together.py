@@ -56,6 +56,7 @@ class How:
     changes: Sequence[str]
     numerics: str | None
     settings: Settings
+    live: str | None  # the reference to keep running
     at_once: int
     run: Path
     announce: Announce
@@ -66,6 +67,8 @@ class How:
         words = [word for change in changes for word in ("--set", change)]
         words += [] if self.numerics is None else ["--numerics", self.numerics]
         words += ["--seed", str(self.settings.seed)]
+        words += ["--every-level"] if self.settings.every_level else []
+        words += [] if self.live is None else ["--live"]
         return [
             *words,
             *("--alpha", str(self.settings.alpha)),
@@ -83,6 +86,7 @@ def check_one(name: str, against: Trace, how: How) -> Verdict:
         settings=how.settings,
         announce=how.announce,
         run=how.run,
+        live=how.live,
     )
     return verdict
 

@@ -12,6 +12,8 @@ import orjson
 from harness.checker.outcome import LevelResult, StatisticRow, Word
 from harness.checker.tolerance import CAP, SPARSE_SHARE, ClassTolerances
 
+NEEDED = ("L0", "L2", "L1")  # for EQUIVALENT, in the order in which they are asked
+
 
 def exit_code(word: Word) -> int:
     return {Word.EQUIVALENT: 0, Word.DIFFERENT: 1, Word.INCONCLUSIVE: 3}[word]
@@ -50,16 +52,21 @@ def to_json(verdict: Verdict, run: Path) -> bytes:
 
 
 def combine(levels: Sequence[LevelResult], weakness: str | None) -> tuple[Word, str]:
-    """The word and the level that decided. EQUIVALENT needs every level, and a pool that can."""
+    """The word and the level that decided: EQUIVALENT needs L0, L2 and L1, no level that was asked
+    and is undecided, and a pool that can support it."""
     for result in levels:
         if result.word is Word.DIFFERENT:
             return Word.DIFFERENT, result.level
     for result in levels:
         if result.word is Word.INCONCLUSIVE:
             return Word.INCONCLUSIVE, result.level
-    if weakness is not None or not levels:
+    asked = [result.level for result in levels if result.word is not None]
+    for needed in NEEDED:
+        if needed not in asked:
+            return Word.INCONCLUSIVE, needed
+    if weakness is not None:
         return Word.INCONCLUSIVE, "pool"
-    return Word.EQUIVALENT, levels[-1].level
+    return Word.EQUIVALENT, NEEDED[-1]
 
 
 def caveats(

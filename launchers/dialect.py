@@ -61,6 +61,11 @@ class Dialect(Protocol):
 
     def rendered(self, answer: bytes) -> Tokens: ...
 
+    def chat(self, chat: Chat) -> dict[str, Any] | None:
+        """The body of a chat request, nothing that samples in it (`openai_api.chat`). None: there
+        is no chat API."""
+        ...
+
     def usage(self, chat: Chat) -> Request | None:
         """Asks the chat API for one token, to see what it counts as prompt tokens."""
         ...

@@ -20,10 +20,9 @@ from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
 from launchers.dialect import Request, Tokens
+from launchers.openai_api import CHAT, COMPLETIONS
 from launchers.pins import SamplingTable
 from launchers.vllm import VllmDialect
-
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
 
 class OpenAiDialect:
@@ -56,8 +55,7 @@ class OpenAiDialect:
     def rendered(self, answer: bytes) -> Tokens:
         return self._extended.rendered(answer)
 
-    def usage(self, chat: Chat) -> Request:
-        """No sampling parameter is sent: they count for nothing, and a vendor may refuse them."""
+    def chat(self, chat: Chat) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.model, "messages": list(chat.messages)}
         if chat.tools is not None:
             body["tools"] = list(chat.tools)
@@ -65,7 +63,11 @@ class OpenAiDialect:
                 body["tool_choice"] = self.tool_choice
         if chat.thinking is not None and self.switches_thinking:
             body["chat_template_kwargs"] = {"thinking": chat.thinking}
-        return Request(path=CHAT, body={**body, "max_tokens": 1})
+        return body
+
+    def usage(self, chat: Chat) -> Request:
+        """No sampling parameter is sent: they count for nothing, and a vendor may refuse them."""
+        return Request(path=CHAT, body={**self.chat(chat), "max_tokens": 1})
 
     def prompt_tokens(self, answer: bytes) -> int:
         return prompt_tokens(answer)

@@ -14,7 +14,8 @@ import orjson
 from harness.base.errors import RequestError
 from launchers.capabilities import Able, Capability
 from launchers.dialect import Request
-from launchers.openai import CHAT, COMPLETIONS, prompt_tokens
+from launchers.openai import prompt_tokens
+from launchers.openai_api import CHAT, COMPLETIONS
 from launchers.prober import Prober, excerpt, judged, no, unknown
 
 ALTERNATIVES = (20, 5, 2)  # of a position: vLLM's and OpenAI's limit, other vendors', the fewest

@@ -158,6 +158,10 @@ class ReferenceDialect:
     def rendered(self, answer: bytes) -> Tokens:
         return tuple(orjson.loads(answer)["token_ids"])
 
+    def chat(self, chat: Chat) -> None:
+        """The reference has no chat API."""
+        del chat
+
     def usage(self, chat: Chat) -> None:
         """The reference has no chat API, and counts nothing."""
         del chat

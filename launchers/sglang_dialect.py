@@ -61,6 +61,9 @@ class SglangDialect:
     def rendered(self, answer: bytes) -> Tokens:
         return tuple(_field(_json(answer), "tokens"))
 
+    def chat(self, chat: Chat) -> dict[str, Any]:
+        return {"model": self.model, **chat_body(chat)}
+
     def usage(self, chat: Chat) -> Request:
         body = {"model": self.model, "max_tokens": 1, **chat_body(chat), **_sampling(GREEDY)}
         return Request(path="/v1/chat/completions", body=body)

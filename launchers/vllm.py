@@ -96,6 +96,9 @@ class VllmDialect:
     def rendered(self, answer: bytes) -> Tokens:
         return tuple(_field(answer, "tokens"))
 
+    def chat(self, chat: Chat) -> dict[str, Any]:
+        return {"model": self.model, **_chat(chat)}
+
     def usage(self, chat: Chat) -> Request:
         body = {"model": self.model, "max_tokens": 1, **_chat(chat), **_sampling(GREEDY)}
         if chat.tools:

@@ -27,15 +27,16 @@ import numpy.typing as npt
 from scipy import stats
 
 from harness.checker.eprocess import THETAS, TIE, EProcess
-from harness.checker.judge import SHARE_OF_ALPHA, STATISTICS, Judge
+from harness.checker.judge import STATISTICS, Judge
 from harness.checker.outcome import Word
+from harness.checker.shares import SHARES
 from harness.checker.tolerance import CAP, SPARSE_SHARE, Tolerance, clipped_mean
 from harness.recording import Trace
 
 Array = npt.NDArray[np.float64]
 Shape = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
-ALPHA, BETA = 0.005 * SHARE_OF_ALPHA, 0.005  # of one Judge
+ALPHA, BETA = 0.005 * SHARES["L2"], 0.005  # of one Judge
 STRATA, PROMPTS, BULK = 6, 80, 3  # A, K and F are bulk statistics, S is not
 MEANS = np.array([1 / statistic.cap for statistic in STATISTICS])  # (4,) m of each
 AT_Q = round(SPARSE_SHARE * PROMPTS)  # bad sequences in a stratum whose share is exactly q

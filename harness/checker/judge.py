@@ -29,8 +29,6 @@ from harness.checker.tolerance import (
     decisive_flips,
 )
 
-SHARE_OF_ALPHA = 1 / 2  # L1 and L2 are sequential and share alpha; L0 is exact and needs none
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:

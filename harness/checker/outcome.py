@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Word(StrEnum):
@@ -42,11 +44,12 @@ class StatisticRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelResult:
-    """What one level found."""
+    """What one level found. `word` None: it was not asked, and the reasons say why."""
 
     level: str
     title: str
-    word: Word
+    word: Word | None
     reasons: tuple[str, ...]
     tokens: int
     seconds: float
+    findings: Mapping[str, Any] = field(default_factory=dict[str, Any])  # of this level: JSON

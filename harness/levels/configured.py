@@ -9,10 +9,11 @@ from launchers.running import Comparison
 TITLE = "configured = running: the engine reports what its pin says"
 
 
-def run(check: Check) -> tuple[Word, list[str]]:
+def run(check: Check) -> tuple[Word | None, list[str]]:
     """What was found when the engine was launched."""
     found = check.opened.running
-    assert found is not None  # a server without a pin has no such level
+    if found is None:
+        return None, ["somebody else's server has no pin"]
     return judged(found)
 
 

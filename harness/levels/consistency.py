@@ -7,8 +7,9 @@ from collections.abc import Callable
 from harness.base.record import Distance, Scores
 from harness.checker import consistency, forced
 from harness.checker.distance import FEWEST, between, over
-from harness.checker.judge import OF_GIVEN_TOKENS, SHARE_OF_ALPHA, STATISTICS, Judge
+from harness.checker.judge import OF_GIVEN_TOKENS, STATISTICS, Judge
 from harness.checker.outcome import Word
+from harness.checker.shares import SHARES
 from harness.checker.tolerance import ALL
 from harness.client import BUSY
 from harness.levels import askable, telling
@@ -35,7 +36,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
         level="L1",
         statistics=STATISTICS if _alternatives(check) >= FEWEST else OF_GIVEN_TOKENS,
         groups=dict.fromkeys(asked, (population, tolerance)),
-        alpha=settings.alpha * SHARE_OF_ALPHA,
+        alpha=settings.alpha * SHARES["L1"],
         beta=settings.beta,
     )
     check.judges.append(judge)

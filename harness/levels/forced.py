@@ -10,8 +10,9 @@ import numpy as np
 from harness.base.record import Scores
 from harness.checker import forced
 from harness.checker.distance import FEWEST, SEGMENT, over, worst_segment
-from harness.checker.judge import OF_GIVEN_TOKENS, SHARE_OF_ALPHA, STATISTICS, Judge
+from harness.checker.judge import OF_GIVEN_TOKENS, STATISTICS, Judge
 from harness.checker.outcome import Word
+from harness.checker.shares import SHARES
 from harness.client import BUSY
 from harness.levels import askable, telling
 from harness.levels.state import Check, Finding
@@ -30,7 +31,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
         level="L2",
         statistics=STATISTICS if given >= FEWEST else OF_GIVEN_TOKENS,
         groups={s: (len(trace.members(s)), check.tolerances.of(s)) for s in trace.strata},
-        alpha=settings.alpha * SHARE_OF_ALPHA,
+        alpha=settings.alpha * SHARES["L2"],
         beta=settings.beta,
     )
     check.judges.append(judge)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ class Settings:
     seed: int  # of the permutations
     alpha: float  # the chance of DIFFERENT at most, when the candidate is at its tolerance
     beta: float  # the chance of EQUIVALENT at most, when it is just beyond
+    every_level: bool = False  # asked also after one has said DIFFERENT
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class Check:
     settings: Settings
     evidence: Evidence
     announce: Callable[[str], None]
+    live: Opened | None = None  # a running reference
+    findings: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     levels: list[LevelResult] = field(default_factory=list)
     judges: list[Judge] = field(default_factory=list)
     breakdown: forced.Breakdown = field(default_factory=forced.Breakdown)

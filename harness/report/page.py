@@ -13,10 +13,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from harness.checker.judge import SHARE_OF_ALPHA
 from harness.checker.outcome import Word
+from harness.checker.shares import SHARES
 from harness.checker.tolerance import ALL
-from harness.report import pictures, tables
+from harness.report import pictures, sections, tables
 from harness.report.text import number, percent, shown
 from harness.verdict import Verdict
 
@@ -30,6 +30,16 @@ WHY = {
     "further off than those of any engine that is known to be right.",
     (Word.DIFFERENT, "L1"): "The candidate does not agree with itself: the same tokens get other "
     "probabilities when they are asked in another way.",
+    (Word.DIFFERENT, "L2b"): "What the candidate generates is not what the reference's own "
+    "probabilities support, beyond what engines known to be right differ by.",
+    (Word.DIFFERENT, "sampler"): "What the candidate draws is not distributed as the promised "
+    "sampling parameters say.",
+    (Word.DIFFERENT, "black box"): "The candidate's texts are not the reference's.",
+    (Word.INCONCLUSIVE, "L2b"): "No fault was found, but what the candidate generates could not "
+    "be judged to the end.",
+    (Word.INCONCLUSIVE, "sampler"): "No fault was found, but it is not shown that the sampler "
+    "draws as was promised.",
+    (Word.INCONCLUSIVE, "black box"): "Texts alone can show a fault, and never that there is none.",
     (Word.INCONCLUSIVE, "L0"): "The endpoint cannot be asked all that EQUIVALENT needs; what it "
     "could be asked shows no fault.",
     (Word.INCONCLUSIVE, "L2"): "Against the reference, the corpus shows neither a fault nor that "
@@ -54,6 +64,7 @@ def page(verdict: Verdict) -> str:
         reasons=tables.bullets(verdict.reasons, "reasons"),
         facts=_facts(verdict),
         levels=tables.levels(verdict.levels),
+        details="".join(sections.of(level) for level in verdict.levels),
         capabilities=tables.capabilities(verdict),
         pictures=_pictures(verdict),
         segment=tables.segment(verdict),
@@ -174,11 +185,15 @@ def _evidence(verdict: Verdict) -> str:
     levels: dict[str, pictures.Paths] = verdict.breakdown["paths"]
     if not levels:
         return tables.not_reached(verdict)
-    alpha = verdict.alpha * SHARE_OF_ALPHA
     figures: list[tuple[str, str, str]] = []
     for level, paths in levels.items():
         for side, word, chance, words in (
-            (0, "DIFFERENT", alpha, "The mean of all series (dotted) decides."),
+            (
+                0,
+                "DIFFERENT",
+                verdict.alpha * SHARES[level],
+                "The mean of all series (dotted) decides.",
+            ),
             (
                 1,
                 "EQUIVALENT",
@@ -189,10 +204,14 @@ def _evidence(verdict: Verdict) -> str:
             svg = pictures.evidence_paths(level, paths, side=side, needed=-math.log10(chance))
             figures.append((f"{shown(level)}: evidence for {word}", svg, words))
     share = (
-        f"<p>L2 and L1 have half of the {percent(verdict.alpha)} each. A line is one statistic of "
-        "one group; one that leaves the picture goes on.</p>"
+        f"<p>Of the {percent(verdict.alpha)}, {_shares()}. A line is one statistic of one group; "
+        "one that leaves the picture goes on.</p>"
     )
     return share + _gallery(figures)
+
+
+def _shares() -> str:
+    return ", ".join(f"{level} has {percent(share)}" for level, share in SHARES.items())
 
 
 def _command(verdict: Verdict) -> str:

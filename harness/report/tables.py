@@ -20,15 +20,20 @@ def bullets(items: Iterable[str], name: str) -> str:
 
 def levels(levels: Sequence[LevelResult]) -> str:
     rows = "".join(
-        f'<tr class="{level.word.value}"><th scope="row" class="across">{shown(level.level)} '
+        f'<tr class="{level.word or "unasked"}">'
+        f'<th scope="row" class="across">{shown(level.level)} '
         f'<span class="quiet">{shown(level.title)}</span></th>'
-        f'<td class="word across">{SIGNS[level.word]} {level.word.value}</td>'
+        f'<td class="word across">{_word(level.word)}</td>'
         f'<td class="across">{bullets(level.reasons, "reasons")}</td>'
         f'<td class="n" data-label="tokens">{level.tokens:,}</td>'
         f'<td class="n" data-label="seconds">{level.seconds:,.1f}</td></tr>'
         for level in levels
     )
     return table(("level", "word", "reasons", "#tokens", "#seconds"), rows, "cards levels", "")
+
+
+def _word(word: Word | None) -> str:
+    return "not asked" if word is None else f"{SIGNS[word]} {word.value}"
 
 
 def capabilities(verdict: Verdict) -> str:

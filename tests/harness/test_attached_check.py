@@ -79,8 +79,11 @@ def test_the_right_counts_are_one_weak_pass_and_no_equivalence(trace: Trace) -> 
     verdict = check(Vendor(count=switched), trace)
     assert (verdict.verdict, exit_code(verdict.verdict)) == (Word.INCONCLUSIVE, 3)
     assert verdict.level == "L0"
-    assert [level.word for level in verdict.levels] == [Word.INCONCLUSIVE] * 3
-    assert all(level.reasons[0].startswith("cannot be asked: ") for level in verdict.levels)
+    words = {level.level: level.word for level in verdict.levels}
+    assert words["pin"] is None
+    assert [words[name] for name in ("L0", "L2", "L1")] == [Word.INCONCLUSIVE] * 3
+    asked = [level for level in verdict.levels if level.word is not None]
+    assert all(level.reasons[0].startswith("cannot be asked: ") for level in asked)
     assert verdict.reasons[-1] == "20 chats are counted as the reference's: a weak pass"
     assert verdict.candidate["capabilities"]["thinking"]["able"] == "yes"
     assert verdict.tokens == 0

@@ -43,12 +43,19 @@ def test_every_combination_of_three_levels(words: tuple[Word, ...], weakness: st
     elif weakness is not None:
         assert (word, level) == (Word.INCONCLUSIVE, "pool")
     else:
-        assert (word, level) == (Word.EQUIVALENT, "L2")
+        assert (word, level) == (Word.EQUIVALENT, "L1")
 
 
 @pytest.mark.parametrize("weakness", [None, WEAK])
 def test_no_level_at_all_is_inconclusive(weakness: str | None) -> None:
-    assert combine([], weakness) == (Word.INCONCLUSIVE, "pool")
+    assert combine([], weakness) == (Word.INCONCLUSIVE, "L0")
+
+
+def test_a_level_that_equivalent_needs_and_nobody_asked_is_inconclusive() -> None:
+    asked = levels((Word.EQUIVALENT, Word.EQUIVALENT, Word.EQUIVALENT))
+    for needed in range(3):
+        unasked = [replace(r, word=None) if i == needed else r for i, r in enumerate(asked)]
+        assert combine(unasked, None) == (Word.INCONCLUSIVE, f"L{needed}")
 
 
 def test_each_word_has_its_exit_code() -> None:
