@@ -2,21 +2,22 @@
 
 An engine may leave a flag unread, correct it, or settle by itself what was left open: a dtype of
 `auto`, say, so that the pin's promise is broken although every flag is as pinned. So both are
-compared: each flag, and what the numerics class implies. What the engine does not report is said,
-and never taken as equal.
+compared: each flag, what the numerics class implies, and what a request that samples nothing by
+itself is sampled with. What the engine does not report is said, and never taken as equal.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from launchers.pins import Pin
 
 NONE = "none"  # nothing is quantised
 LEFT_OPEN = "auto"  # a flag's value that says nothing
 DTYPE_NAMES = {"float": "float32", "half": "float16"}  # as flags may have them -> as torch has them
+SAMPLING = "sampling defaults"
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}  # of a class that is nothing but a dtype
 
 
@@ -32,6 +33,10 @@ class Reported:
     kv_cache_dtype: str | None = None
     quantization: str | None = None  # of weights: a method, or NONE
     flags: Mapping[str, object] = field(default_factory=dict[str, object])  # `max_model_len`: value
+    # Of a request that sends none: API -> names of the pin's [sampling] -> value.
+    sampling: Mapping[str, Mapping[str, object]] = field(
+        default_factory=dict[str, Mapping[str, object]]
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,8 @@ def compare(pin: Pin, reported: Reported) -> Comparison:
     equal: list[str] = []
     differences: list[Difference] = []
     unreported: list[str] = []
-    for key, pinned, running in [*_promises(pin, reported), *_flags(pin, reported)]:
+    rows = [*_promises(pin, reported), *_flags(pin, reported), *_sampling(pin, reported)]
+    for key, pinned, running in rows:
         if running is _UNREPORTED:
             unreported.append(key)
         elif pinned == running:
@@ -94,6 +100,24 @@ def _flags(pin: Pin, reported: Reported) -> Iterator[Row]:
             if name == "dtype":
                 value, running = (DTYPE_NAMES.get(dtype, dtype) for dtype in (value, running))
             yield f"args.{flag}", value, running
+
+
+def _sampling(pin: Pin, reported: Reported) -> Iterator[Row]:
+    """A row for each parameter that the engine would sample otherwise; one where there is none.
+
+    The gateway before an enforced pin sends every one of them: the engine's own are not in use.
+    """
+    if pin.serving.enforced:
+        return
+    if not reported.sampling:
+        yield SAMPLING, None, _UNREPORTED
+    pinned = asdict(pin.sampling)
+    for api, applied in reported.sampling.items():
+        wrong = [name for name, value in applied.items() if value != pinned[name]]
+        for name in wrong:
+            yield f"sampling.{name} of a {api} that sends none", pinned[name], applied[name]
+        if not wrong:
+            yield f"{SAMPLING} of a {api}", None, None
 
 
 def _or_unreported(value: str | None) -> object:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 
 from launchers import shimmed
-from launchers.pins import LoadedPin
+from launchers.dialect import Request
+from launchers.pins import OWN, LoadedPin
 from launchers.process import Command
 from launchers.running import DTYPE_NAMES, NONE, Reported
 from launchers.sglang_dialect import SglangDialect
 
 KV_CACHE = re.compile(r"KV Cache is allocated\. dtype: torch\.(\w+)")
 LOADED = re.compile(r"Load weight end\..*?, type=\w+, (?:quant=([\w-]+))?")
+MODEL_DEFAULTS = re.compile(
+    r"Using default chat sampling params from model generation config: (\{.*\})"
+)
 ALIASES = {  # other names of flags -> the one that the server reports
     "tensor_parallel_size": "tp_size",
     "pipeline_parallel_size": "pp_size",
@@ -35,7 +41,6 @@ class SglangLauncher:
     """`python -m sglang.launch_server`, with the pin's flags."""
 
     ready_path = "/health"  # generates a token: 200 when the whole server works
-    questions = ("/server_info",)
 
     def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
         argv = [
@@ -58,6 +63,10 @@ class SglangLauncher:
     def dialect(self, loaded: LoadedPin) -> SglangDialect:
         return SglangDialect(model=loaded.pin.model.name)
 
+    def questions(self, loaded: LoadedPin) -> tuple[Request, ...]:
+        del loaded
+        return (Request(path="/server_info", body=None),)
+
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         return reported(orjson.loads(answers["/server_info"]), log)
 
@@ -77,7 +86,29 @@ def reported(info: Mapping[str, Any], log: str) -> Reported:
         kv_cache_dtype=cache,
         quantization=quantization,
         flags=flags | {other: info[name] for other, name in ALIASES.items() if name in info},
+        sampling=_sampling(info, log),
     )
+
+
+def _sampling(info: Mapping[str, Any], log: str) -> dict[str, dict[str, object]]:
+    """Read in SGLang 0.5.23 and sglang-kt 0.7.2: `preferred_sampling_params` reach `/generate`
+    alone, `sampling_defaults` chats alone; those of a model are logged where it has any."""
+    if "sampling_defaults" not in info:
+        return {}
+    found = MODEL_DEFAULTS.search(log) if info["sampling_defaults"] == "model" else None
+    model = {} if found is None else ast.literal_eval(found[1])
+    preferred = info.get("preferred_sampling_params") or {}
+    return {"chat": _applied(model), "/generate request": _applied(preferred)}
+
+
+def _applied(changed: Mapping[str, object]) -> dict[str, object]:
+    """All parameters of a request where a server changes some; -1 is SGLang's word for off."""
+    own = asdict(OWN)
+    return own | {
+        name: 0 if (name, value) == ("top_k", -1) else value
+        for name, value in changed.items()
+        if name in own
+    }
 
 
 def _dtype(info: Mapping[str, Any], cache: str | None, quantization: str | None) -> str | None:

@@ -1,18 +1,24 @@
-"""What a running vLLM says of itself: its version when asked, all else in its log.
+"""What a running vLLM says of itself: its version and its sampling when asked, the rest in its log.
 
 Read in vLLM 0.32.0: one line has the engine's resolved configuration, one what was asked for (the
-tool parser is found there alone), one the attention backend, where there was a choice.
+tool parser is found there alone), one the attention backend, where there was a choice. Its render
+API answers a chat with the parameters that it would be sampled with, all defaults applied; those
+of `generation_config.json` and `--override-generation-config` are found nowhere else.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 
 import orjson
 
+from launchers.dialect import Request
+from launchers.pins import SamplingTable
 from launchers.running import NONE, Reported
 
+VERSION, RENDER = "/version", "/v1/chat/completions/render"
 CONFIGURATION = re.compile(r"Initializing a V1 LLM engine \(v\S+\) with config: (.*)")
 SETTING = re.compile(
     r"\b(dtype|max_seq_len|tensor_parallel_size|pipeline_parallel_size|data_parallel_size"
@@ -22,6 +28,12 @@ SETTING = re.compile(
 )
 ATTENTION = re.compile(r"Using (\w+)(?: attention)? backend\b")
 TOOL_PARSER = re.compile(r"non-default args: \{.*'tool_call_parser': '(\w+)'")  # as it was asked
+
+
+def unsampled(model: str) -> Request:
+    """A chat that sends no sampling parameter, rendered and not generated."""
+    messages = [{"role": "user", "content": "a"}]
+    return Request(path=RENDER, body={"model": model, "messages": messages})
 
 
 def reported(answers: Mapping[str, bytes], log: str) -> Reported:
@@ -43,12 +55,18 @@ def reported(answers: Mapping[str, bytes], log: str) -> Reported:
     if cache == "auto":
         cache = dtype if quantization == NONE else None
     return Reported(
-        version=orjson.loads(answers["/version"])["version"],
+        version=orjson.loads(answers[VERSION])["version"],
         dtype=_text(dtype),
         kv_cache_dtype=_text(cache),
         quantization=_text(quantization),
         flags=told,
+        sampling=_sampling(answers[RENDER]) if RENDER in answers else {},
     )
+
+
+def _sampling(answer: bytes) -> dict[str, dict[str, object]]:
+    applied = orjson.loads(answer)["sampling_params"]
+    return {"chat": {own.name: applied[own.name] for own in fields(SamplingTable)}}
 
 
 def _setting(text: str) -> object:

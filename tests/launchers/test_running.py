@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ PROMISED = {
     "quantisation (numerics fp32)",
 }
 FP32 = Reported(version="0.5.23", dtype="float32", kv_cache_dtype="float32", quantization="none")
+OF_A_CHAT, OF_GENERATE = "sampling defaults of a chat", "sampling defaults of a /generate request"
 
 # SGLang 0.5.23 serving tiny-moe: what of `/server_info` the pin names, and two lines of its log.
 SGLANG_INFO: dict[str, Any] = {
@@ -86,7 +87,8 @@ def only(found: Comparison) -> Difference:
 def test_a_healthy_sglang_runs_as_pinned_and_nothing_is_unreported() -> None:
     found = sglang_runs()
     assert (found.differences, found.unreported) == ((), ())
-    assert set(found.equal) == {"engine.version", *PROMISED, *(f"args.{f}" for f in PIN.args)}
+    flags = {f"args.{flag}" for flag in PIN.args}
+    assert set(found.equal) == {"engine.version", *PROMISED, *flags, OF_A_CHAT, OF_GENERATE}
 
 
 def test_a_dtype_left_open_is_measured_by_the_promise() -> None:
@@ -156,7 +158,7 @@ def test_a_table_is_compared_with_the_json_that_it_became() -> None:
 def test_silence_is_said_and_never_taken_as_equal() -> None:
     found = running.compare(PIN, sglang.reported({}, ""))
     assert (found.equal, found.differences) == ((), ())
-    assert len(found.unreported) == 4 + len(PIN.args)
+    assert len(found.unreported) == 5 + len(PIN.args)
 
 
 def test_what_vllm_turned_off_by_itself_is_a_difference() -> None:
@@ -206,9 +208,64 @@ def test_the_reference_reports_its_flags() -> None:
     assert found.equal == ("args.attention", "args.threads")
 
 
+def vllm_samples(**changes: object) -> Comparison:
+    """vLLM 0.32.0 where its render API answers a chat that sends no sampling parameter."""
+    applied = {**asdict(pins.OWN), "n": 1, "max_tokens": 2042, "seed": None, **changes}
+    answers = {
+        **VERSION,
+        vllm_running.RENDER: json.dumps({"token_ids": [1], "sampling_params": applied}).encode(),
+    }
+    pin = pins.load("tiny-moe/vllm-cpu").pin
+    return running.compare(pin, vllm_running.reported(answers, ""))
+
+
+def test_what_vllm_samples_with_when_nothing_is_sent_is_compared() -> None:
+    assert vllm_samples().equal == ("engine.version", OF_A_CHAT)
+    assert [
+        str(difference) for difference in vllm_samples(temperature=0.6, top_k=20).differences
+    ] == [
+        "sampling.temperature of a chat that sends none: the pin says 1.0, the engine runs 0.6",
+        "sampling.top_k of a chat that sends none: the pin says 0, the engine runs 20",
+    ]
+
+
+def test_sglang_logs_what_a_models_own_file_makes_it_sample_with() -> None:
+    told = (
+        "[2026-11-24 07:04:09] Using default chat sampling params from model generation config: "
+        "{'repetition_penalty': 1.0, 'temperature': 0.6, 'top_k': 50, 'top_p': 0.95}\n"
+    )
+    model = {"sampling_defaults": "model"}
+    found = sglang_runs(model, SGLANG_LOG + told)
+    assert [d.key for d in found.differences] == [
+        "args.sampling-defaults",
+        *(f"sampling.{n} of a chat that sends none" for n in ("temperature", "top_p", "top_k")),
+    ]
+    assert OF_A_CHAT in sglang_runs(model).equal  # it logs none where the file has none
+    assert OF_A_CHAT in sglang_runs(log=SGLANG_LOG + told).equal  # and does not use them so
+
+
+def test_sglangs_preferred_parameters_reach_its_own_api_alone() -> None:
+    found = sglang_runs({"preferred_sampling_params": {"temperature": 0.6, "top_k": -1}})
+    assert str(only(found)) == (
+        "sampling.temperature of a /generate request that sends none: the pin says 1.0, the "
+        "engine runs 0.6"
+    )
+    assert OF_A_CHAT in found.equal
+
+
+def test_behind_the_gateway_an_engines_own_sampling_is_not_in_use() -> None:
+    pin = replace(PIN, serving=replace(PIN.serving, enforced=True))
+    info = {**SGLANG_INFO, "preferred_sampling_params": {"temperature": 0.6}}
+    found = running.compare(pin, sglang.reported(info, SGLANG_LOG))
+    assert found.differences == ()
+    assert not any("sampling" in key for key in found.equal if not key.startswith("args."))
+
+
 def test_a_class_of_quantised_weights_promises_no_dtype() -> None:
     found = running.compare(replace(PIN, numerics="int4-weights", args={}), FP32)
-    assert found == Comparison(equal=("engine.version",), differences=(), unreported=())
+    assert found == Comparison(
+        equal=("engine.version",), differences=(), unreported=("sampling defaults",)
+    )
 
 
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.just("auto"))
@@ -222,4 +279,4 @@ def test_every_key_falls_under_exactly_one_heading(
     found = running.compare(pin, replace(FP32, flags=flags))
     keys = [*found.equal, *found.unreported, *(d.key for d in found.differences)]
     fixed = [f"args.{flag}" for flag, value in args.items() if value != "auto"]
-    assert sorted(keys) == sorted(["engine.version", *PROMISED, *fixed])
+    assert sorted(keys) == sorted(["engine.version", *PROMISED, *fixed, "sampling defaults"])
