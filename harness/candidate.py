@@ -155,7 +155,8 @@ def _opened(asker: Asker, loaded: LoadedPin, log: Path, began: float) -> Opened:
     starter = launcher(loaded.pin.engine.name)
     # The first request with logprobs compiles (1.5 s, 15 s the very first time): it is launching.
     asker.score([(1, 2, 3)], 1, at_once=1)
-    answers = {request.path: asker.endpoint.send(request) for request in starter.questions(loaded)}
+    asked = {path: Request(path=path, body=None) for path in starter.questions}
+    answers = {path: asker.endpoint.send(request) for path, request in asked.items()}
     reported = starter.reported(answers, log.read_text("utf-8", "replace"))
     return Opened(
         asker=asker,

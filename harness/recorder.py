@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import recording, sequences
+from harness import recording, sequences, templates
 from harness.base.case import Case
 from harness.base.errors import ConfigError
 from harness.candidate import Opened
@@ -33,7 +33,7 @@ from launchers.reference import ReferenceDialect
 
 Announce = Callable[[str], None]
 TOP_K = 20  # vLLM's own limit
-RECIPE = 1  # raised when a trace of the same pin and corpus would come out otherwise
+RECIPE = 2  # raised when a trace of the same pin and corpus would come out otherwise
 
 
 def record(
@@ -75,7 +75,14 @@ def record(
     if told.rendered_by is not None:
         manifest["rendered_by"] = told.rendered_by
     announce(f"writing {path}")
-    recording.write(path, manifest=manifest, sequences=rows, pool=pool, vocabulary=vocabulary)
+    recording.write(
+        path,
+        manifest=manifest,
+        sequences=rows,
+        pool=pool,
+        vocabulary=vocabulary,
+        more=templates.recorded(opened, announce),
+    )
 
 
 def _reference(opened: Opened) -> ReferenceDialect:

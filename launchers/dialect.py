@@ -122,12 +122,8 @@ class Launcher(Protocol):
     def dialect(self, loaded: LoadedPin) -> Dialect: ...
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
-        """What the engine says of itself: the answers to `questions` by their paths, and its log so
-        far."""
-        ...
-
-    def questions(self, loaded: LoadedPin) -> tuple[Request, ...]:
-        """What a running engine answers, with 200, of itself. Each has a path of its own."""
+        """What the engine says of itself: the answers to `questions`, and its log so far."""
         ...
 
     ready_path: str  # answers 200 when the engine can serve
+    questions: tuple[str, ...]  # paths that say, with 200, what it is

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import orjson
 
-from launchers.dialect import Request
 from launchers.pins import LoadedPin
 from launchers.process import Command
 from launchers.running import Reported
@@ -30,6 +29,7 @@ class KtransformersLauncher:
     """As SGLang is started; the experts' weights come from the model's own folder."""
 
     ready_path = "/health"
+    questions = ("/server_info", VERSION)
 
     def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
         command = SglangLauncher().command(loaded, python=python, port=port)
@@ -38,10 +38,6 @@ class KtransformersLauncher:
 
     def dialect(self, loaded: LoadedPin) -> SglangDialect:
         return dialect(loaded.pin.model.name)
-
-    def questions(self, loaded: LoadedPin) -> tuple[Request, ...]:
-        del loaded
-        return (Request(path="/server_info", body=None), Request(path=VERSION, body=None))
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         """The fork's log does not say what its checkpoint is, as SGLang's does."""

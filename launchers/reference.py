@@ -39,6 +39,7 @@ class ReferenceLauncher:
     """`python launchers/reference_server`, with the pin's flags."""
 
     ready_path = "/health"
+    questions = ("/identity",)
 
     def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
         flags = [part for name, value in loaded.pin.args.items() for part in (f"--{name}", value)]
@@ -57,10 +58,6 @@ class ReferenceLauncher:
     def dialect(self, loaded: LoadedPin) -> ReferenceDialect:
         streamed = loaded.pin.args.get("implementation") in STREAMED
         return ReferenceDialect(model=loaded.pin.model.name, streamed=streamed)
-
-    def questions(self, loaded: LoadedPin) -> tuple[Request, ...]:
-        del loaded
-        return (Request(path="/identity", body=None),)
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         del log

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
-from launchers.pins import Pin
+from launchers.pins import OWN, Pin
 
 NONE = "none"  # nothing is quantised
 LEFT_OPEN = "auto"  # a flag's value that says nothing
@@ -118,6 +118,19 @@ def _sampling(pin: Pin, reported: Reported) -> Iterator[Row]:
             yield f"sampling.{name} of a {api} that sends none", pinned[name], applied[name]
         if not wrong:
             yield f"{SAMPLING} of a {api}", None, None
+
+
+def applied(changed: Mapping[str, object]) -> dict[str, object]:
+    """All parameters of a request that sends none, where a server changes some of the neutral ones.
+
+    A top-k of -1 is off, as 0 is.
+    """
+    own = asdict(OWN)
+    return own | {
+        name: 0 if (name, value) == ("top_k", -1) else value
+        for name, value in changed.items()
+        if name in own
+    }
 
 
 def _or_unreported(value: str | None) -> object:

@@ -7,17 +7,15 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 
 from launchers import shimmed
-from launchers.dialect import Request
-from launchers.pins import OWN, LoadedPin
+from launchers.pins import LoadedPin
 from launchers.process import Command
-from launchers.running import DTYPE_NAMES, NONE, Reported
+from launchers.running import DTYPE_NAMES, NONE, Reported, applied
 from launchers.sglang_dialect import SglangDialect
 
 KV_CACHE = re.compile(r"KV Cache is allocated\. dtype: torch\.(\w+)")
@@ -41,6 +39,7 @@ class SglangLauncher:
     """`python -m sglang.launch_server`, with the pin's flags."""
 
     ready_path = "/health"  # generates a token: 200 when the whole server works
+    questions = ("/server_info",)
 
     def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
         argv = [
@@ -62,10 +61,6 @@ class SglangLauncher:
 
     def dialect(self, loaded: LoadedPin) -> SglangDialect:
         return SglangDialect(model=loaded.pin.model.name)
-
-    def questions(self, loaded: LoadedPin) -> tuple[Request, ...]:
-        del loaded
-        return (Request(path="/server_info", body=None),)
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         return reported(orjson.loads(answers["/server_info"]), log)
@@ -98,17 +93,7 @@ def _sampling(info: Mapping[str, Any], log: str) -> dict[str, dict[str, object]]
     found = MODEL_DEFAULTS.search(log) if info["sampling_defaults"] == "model" else None
     model = {} if found is None else ast.literal_eval(found[1])
     preferred = info.get("preferred_sampling_params") or {}
-    return {"chat": _applied(model), "/generate request": _applied(preferred)}
-
-
-def _applied(changed: Mapping[str, object]) -> dict[str, object]:
-    """All parameters of a request where a server changes some; -1 is SGLang's word for off."""
-    own = asdict(OWN)
-    return own | {
-        name: 0 if (name, value) == ("top_k", -1) else value
-        for name, value in changed.items()
-        if name in own
-    }
+    return {"chat": applied(model), "/generate request": applied(preferred)}
 
 
 def _dtype(info: Mapping[str, Any], cache: str | None, quantization: str | None) -> str | None:

@@ -31,6 +31,7 @@ class VllmLauncher:
     that name, and the CPU build is called otherwise."""
 
     ready_path = "/health"
+    questions = ("/version",)
 
     def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
         argv = [
@@ -49,12 +50,6 @@ class VllmLauncher:
 
     def dialect(self, loaded: LoadedPin) -> VllmDialect:
         return VllmDialect(model=loaded.pin.model.name)
-
-    def questions(self, loaded: LoadedPin) -> tuple[Request, ...]:
-        return (
-            Request(path=vllm_running.VERSION, body=None),
-            vllm_running.unsampled(loaded.pin.model.name),
-        )
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         return vllm_running.reported(answers, log)

@@ -1,24 +1,21 @@
-"""What a running vLLM says of itself: its version and its sampling when asked, the rest in its log.
+"""What a running vLLM says of itself: its version when asked, all else in its log.
 
 Read in vLLM 0.32.0: one line has the engine's resolved configuration, one what was asked for (the
-tool parser is found there alone), one the attention backend, where there was a choice. Its render
-API answers a chat with the parameters that it would be sampled with, all defaults applied; those
-of `generation_config.json` and `--override-generation-config` are found nowhere else.
+tool parser is found there alone), one the attention backend, where there was a choice. What a model
+or a flag makes of requests that send no sampling parameters stands in a warning, unless
+`--generation-config vllm` was asked for: then it is what `--override-generation-config` asked for.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 
 import orjson
 
-from launchers.dialect import Request
-from launchers.pins import SamplingTable
-from launchers.running import NONE, Reported
+from launchers.running import NONE, Reported, applied
 
-VERSION, RENDER = "/version", "/v1/chat/completions/render"
 CONFIGURATION = re.compile(r"Initializing a V1 LLM engine \(v\S+\) with config: (.*)")
 SETTING = re.compile(
     r"\b(dtype|max_seq_len|tensor_parallel_size|pipeline_parallel_size|data_parallel_size"
@@ -27,13 +24,12 @@ SETTING = re.compile(
     r"=('[^']*'|[\w.]+)"
 )
 ATTENTION = re.compile(r"Using (\w+)(?: attention)? backend\b")
+ASKED = re.compile(r"non-default args: (\{.*\})")
+OVERRIDE = re.compile(r"'override_generation_config': (\{[^}]*\})")
+OVERRIDDEN = re.compile(
+    r"Default vLLM sampling parameters have been overridden by .*?: `(\{[^`]*\})`"
+)
 TOOL_PARSER = re.compile(r"non-default args: \{.*'tool_call_parser': '(\w+)'")  # as it was asked
-
-
-def unsampled(model: str) -> Request:
-    """A chat that sends no sampling parameter, rendered and not generated."""
-    messages = [{"role": "user", "content": "a"}]
-    return Request(path=RENDER, body={"model": model, "messages": messages})
 
 
 def reported(answers: Mapping[str, bytes], log: str) -> Reported:
@@ -55,18 +51,23 @@ def reported(answers: Mapping[str, bytes], log: str) -> Reported:
     if cache == "auto":
         cache = dtype if quantization == NONE else None
     return Reported(
-        version=orjson.loads(answers[VERSION])["version"],
+        version=orjson.loads(answers["/version"])["version"],
         dtype=_text(dtype),
         kv_cache_dtype=_text(cache),
         quantization=_text(quantization),
         flags=told,
-        sampling=_sampling(answers[RENDER]) if RENDER in answers else {},
+        sampling=_sampling(log),
     )
 
 
-def _sampling(answer: bytes) -> dict[str, dict[str, object]]:
-    applied = orjson.loads(answer)["sampling_params"]
-    return {"chat": {own.name: applied[own.name] for own in fields(SamplingTable)}}
+def _sampling(log: str) -> dict[str, dict[str, object]]:
+    """Read in vLLM's `ModelConfig.get_diff_sampling_param`; the same for chats and completions."""
+    asked = ASKED.search(log)
+    if asked is None:
+        return {}
+    neutral = "'generation_config': 'vllm'" in asked[1]
+    changed = (OVERRIDE if neutral else OVERRIDDEN).search(asked[1] if neutral else log)
+    return {"request": applied({} if changed is None else ast.literal_eval(changed[1]))}
 
 
 def _setting(text: str) -> object:

@@ -2,6 +2,9 @@
 
 `data/corpus.jsonl` is written by `scripts/make_corpus.py`. A stratum is a kind of prompt that a
 fault may touch alone: chats, tools, thinking, long contexts, plain text, code.
+
+`data/templates.jsonl` has the same form: chats that are rendered and never continued, one for each
+thing that a template, or a server before it, may get wrong.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from harness.base.case import Case, Chat
 from harness.base.errors import ConfigError
 
 SHIPPED = Path(__file__).parent / "data" / "corpus.jsonl"
+TEMPLATES = SHIPPED.with_name("templates.jsonl")
 KEYS = {"id", "stratum", "messages", "tools", "thinking", "text"}
 
 

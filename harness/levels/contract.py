@@ -1,6 +1,7 @@
 """L0 asked: what an engine owes exactly, part by part. No statistics.
 
 rendering   prompts become the same token ids, and are counted right
+templates   so do chats that nobody scores, one for each thing that a template gets wrong
 parsing     raw answers become the same reasoning, content and tool calls, however they are cut
 answering   limits, stop strings, finish reasons, streamed as unstreamed
 
@@ -13,12 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.checker.outcome import Word
-from harness.levels import rendering
+from harness.levels import answering, rendering, templates
 from harness.levels.state import Check
 
 TITLE = "contract: the same tokens in, the same answers out"
 
-PARTS: tuple[Callable[[Check], tuple[Word | None, list[str]]], ...] = (rendering.run,)
+PARTS: tuple[Callable[[Check], tuple[Word | None, list[str]]], ...] = (
+    rendering.run,
+    templates.run,
+    answering.run,
+)
 
 
 def run(check: Check) -> tuple[Word, list[str]]:

@@ -1,16 +1,36 @@
-"""L0, first part: every prompt rendered, some chats counted."""
+"""L0, first part: every prompt rendered, some chats counted.
+
+The trace is read a batch of prompts at a time: it may be larger than memory.
+"""
 
 from __future__ import annotations
 
-from harness.base.case import Chat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from harness.base.case import Case, Chat
 from harness.base.errors import ConfigError
 from harness.checker import contract, forced
+from harness.checker.contract import RenderDifference
 from harness.checker.outcome import Word
 from harness.levels import askable, counted
 from harness.levels.state import Check
-from harness.recording import Recorded
+from launchers.dialect import Tokens
 
 USAGE_CASES = 8  # chats of each stratum whose usage.prompt_tokens is asked
+SHOWN = 3  # differences that are told in full
+BATCH_PROMPTS, BATCH_TOKENS = 256, 100_000  # whichever is reached first
+
+
+@dataclass(slots=True, kw_only=True)
+class _Found:
+    """What all batches have shown so far."""
+
+    first: list[RenderDifference] = field(default_factory=list[RenderDifference])  # SHOWN at most
+    unequal: int = 0
+    texts: int = 0
+    other_texts: int = 0  # plain texts that are not even the end of what the candidate makes of it
+    chats: set[int] = field(default_factory=set[int])  # rows
 
 
 def run(check: Check) -> tuple[Word, list[str]]:
@@ -19,63 +39,85 @@ def run(check: Check) -> tuple[Word, list[str]]:
     if unrendered:
         return counted.run(check, unrendered)
     check.announce("L0 contract: rendering every prompt")
-    recorded = [check.trace[row] for row in range(len(check.trace))]
-    found = check.asker.render([r.case.prompt for r in recorded])
-    pairs = zip(recorded, found, strict=True)
-    unequal = [
-        difference
-        for r, ids in pairs
-        if (
-            difference := contract.compare_rendering(r.case.id, r.token_ids[: r.prompt_tokens], ids)
-        )
-    ]
-    _refuse_other_tokenizer(check, recorded, found)
-    reasons = [contract.describe(difference, check.texts) for difference in unequal[:3]]
-    if len(unequal) > 3:
-        reasons.append(f"{len(unequal)} of {len(recorded)} prompts are rendered otherwise")
+    found = _Found()
+    for rows in _batches(check):
+        _compare(check, found, rows)
+    _refuse_other_tokenizer(check, found)
+    reasons = [contract.describe(difference, check.texts) for difference in found.first]
+    if found.unequal > SHOWN:
+        reasons.append(f"{found.unequal} of {len(check.trace)} prompts are rendered otherwise")
     uncounted = askable.missing(check, "usage")
-    if not unequal and not uncounted:
-        reasons += _usage_differences(check, recorded)
+    if not found.unequal and not uncounted:
+        reasons += _usage_differences(check, found.chats)
     by = check.trace.rendered_by
     if reasons:
         return Word.DIFFERENT, reasons if by is None else [
             *reasons,
             f"the other rendering is {by}'s",
         ]
-    same = f"all {len(recorded)} prompts become the same token ids"
+    same = f"all {len(check.trace)} prompts become the same token ids"
     if by is not None:
         same += f", as those of {by}, which rendered them for the reference"
     return askable.at_best_inconclusive(Word.EQUIVALENT, [same], uncounted)
 
 
-def _refuse_other_tokenizer(
-    check: Check, recorded: list[Recorded], found: list[tuple[int, ...]]
-) -> None:
+def _batches(check: Check) -> Iterator[list[int]]:
+    """Rows in runs, in the order of the trace."""
+    rows: list[int] = []
+    tokens = 0
+    for row, count in enumerate(check.trace.tokens_of):
+        rows.append(row)
+        tokens += count
+        if len(rows) == BATCH_PROMPTS or tokens >= BATCH_TOKENS:
+            yield rows
+            rows, tokens = [], 0
+    if rows:
+        yield rows
+
+
+def _prompt(check: Check, row: int) -> tuple[Case, Tokens]:
+    """A case and the reference's rendering of it; its scores are let go."""
+    recorded = check.trace[row]
+    return recorded.case, recorded.token_ids[: recorded.prompt_tokens]
+
+
+def _compare(check: Check, found: _Found, rows: list[int]) -> None:
+    prompts = [_prompt(check, row) for row in rows]
+    rendered = check.asker.render([case.prompt for case, _ in prompts])
+    for row, (case, expected), ids in zip(rows, prompts, rendered, strict=True):
+        if isinstance(case.prompt, Chat):
+            found.chats.add(row)
+        else:
+            found.texts += 1
+            found.other_texts += expected != ids[-len(expected) :]
+        difference = contract.compare_rendering(case.id, expected, ids)
+        if difference is not None:
+            found.unequal += 1
+            found.first = [*found.first, difference][:SHOWN]
+
+
+def _refuse_other_tokenizer(check: Check, found: _Found) -> None:
     """A server of another model altogether is refused: plain text has no template to get wrong."""
-    texts = [
-        (r, ids) for r, ids in zip(recorded, found, strict=True) if isinstance(r.case.prompt, str)
-    ]
-    wrong = [r for r, ids in texts if r.token_ids[: r.prompt_tokens] != ids[-r.prompt_tokens :]]
-    if texts and len(wrong) == len(texts):
+    if found.texts and found.other_texts == found.texts:
         raise ConfigError(
             f"{check.opened.title} has another tokenizer than {check.trace.path}, recorded of "
-            f"{check.trace.manifest['model']['name']}: not one of {len(texts)} plain texts "
+            f"{check.trace.manifest['model']['name']}: not one of {found.texts} plain texts "
             "becomes the same tokens"
         )
 
 
-def _usage_differences(check: Check, recorded: list[Recorded]) -> list[str]:
-    chosen: list[Recorded] = []
+def _usage_differences(check: Check, rows: set[int]) -> list[str]:
+    """`rows`: those of chats."""
+    chosen: list[int] = []
     for stratum in check.trace.strata:
         order = forced.permutation(
             check.trace.members(stratum), seed=check.settings.seed, name=f"usage {stratum}"
         )
-        chats = [recorded[row] for row in order if isinstance(recorded[row].case.prompt, Chat)]
-        chosen += chats[:USAGE_CASES]
-    prompts = [r.case.prompt for r in chosen if isinstance(r.case.prompt, Chat)]
-    counts = check.asker.usage(prompts)
+        chosen += [row for row in order if row in rows][:USAGE_CASES]
+    prompts = [_prompt(check, row) for row in chosen]
+    counts = check.asker.usage([c.prompt for c, _ in prompts if isinstance(c.prompt, Chat)])
     return [
-        f"case {r.case.id}: usage.prompt_tokens is {count}, the prompt has {r.prompt_tokens} tokens"
-        for r, count in zip(chosen, counts, strict=True)
-        if count is not None and count != r.prompt_tokens
-    ][:3]
+        f"case {case.id}: usage.prompt_tokens is {count}, the prompt has {len(ids)} tokens"
+        for (case, ids), count in zip(prompts, counts, strict=True)
+        if count is not None and count != len(ids)
+    ][:SHOWN]

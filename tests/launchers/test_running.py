@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -208,25 +208,37 @@ def test_the_reference_reports_its_flags() -> None:
     assert found.equal == ("args.attention", "args.threads")
 
 
-def vllm_samples(**changes: object) -> Comparison:
-    """vLLM 0.32.0 where its render API answers a chat that sends no sampling parameter."""
-    applied = {**asdict(pins.OWN), "n": 1, "max_tokens": 2042, "seed": None, **changes}
-    answers = {
-        **VERSION,
-        vllm_running.RENDER: json.dumps({"token_ids": [1], "sampling_params": applied}).encode(),
-    }
+def vllm_samples(asked: str, told: str = "") -> Comparison:
+    """vLLM 0.32.0's log where it tells what was asked for, and a warning."""
+    log = f"(APIServer pid=3) INFO 11-25 [api_utils.py:286] non-default args: {{{asked}}}\n{told}"
     pin = pins.load("tiny-moe/vllm-cpu").pin
-    return running.compare(pin, vllm_running.reported(answers, ""))
+    return running.compare(pin, vllm_running.reported(VERSION, log))
 
 
-def test_what_vllm_samples_with_when_nothing_is_sent_is_compared() -> None:
-    assert vllm_samples().equal == ("engine.version", OF_A_CHAT)
-    assert [
-        str(difference) for difference in vllm_samples(temperature=0.6, top_k=20).differences
-    ] == [
-        "sampling.temperature of a chat that sends none: the pin says 1.0, the engine runs 0.6",
-        "sampling.top_k of a chat that sends none: the pin says 0, the engine runs 20",
+NEUTRAL = "'dtype': 'float32', 'generation_config': 'vllm', 'seed': 0"
+OVERRIDE = "'override_generation_config': {'temperature': 0.6, 'top_k': 20, 'max_new_tokens': 9}"
+
+
+def test_what_vllm_was_asked_to_sample_with_when_nothing_is_sent_is_compared() -> None:
+    assert "sampling defaults of a request" in vllm_samples(NEUTRAL).equal
+    assert [str(found) for found in vllm_samples(f"{NEUTRAL}, {OVERRIDE}").differences] == [
+        "sampling.temperature of a request that sends none: the pin says 1.0, the engine runs 0.6",
+        "sampling.top_k of a request that sends none: the pin says 0, the engine runs 20",
     ]
+
+
+def test_vllm_warns_of_what_a_models_own_file_makes_it_sample_with() -> None:
+    """The flags that were asked for are among it then."""
+    told = (
+        "(APIServer pid=3) WARNING 11-25 [model.py:1893] Default vLLM sampling parameters have "
+        "been overridden by the model's `generation_config.json`: `{'top_k': -1, 'top_p': 0.95}`. "
+        "If this is not intended, please relaunch vLLM instance with `--generation-config vllm`.\n"
+    )
+    found = vllm_samples(OVERRIDE, told)
+    assert [difference.key for difference in found.differences] == [
+        "sampling.top_p of a request that sends none"
+    ]
+    assert "sampling defaults of a request" in vllm_samples("'seed': 0").equal
 
 
 def test_sglang_logs_what_a_models_own_file_makes_it_sample_with() -> None:

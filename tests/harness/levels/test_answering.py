@@ -1,0 +1,165 @@
+"""L0 on a real socket: each fault of an answer is DIFFERENT with its sentence, and none is made of
+what a healthy server may do."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import evidence, templates
+from harness.base.case import Case, Chat
+from harness.candidate import Opened
+from harness.checker.outcome import Word
+from harness.checker.tolerance import calibrate
+from harness.client import Asker, Endpoint
+from harness.levels import contract
+from harness.levels.state import Check, Settings
+from harness.recording import Recorded, Trace
+from launchers.vllm import VllmDialect
+from tests.building import log_softmax, pool_of, serving, top, write_trace
+from tests.talker import Talker, tokens
+
+TOOL = {"type": "function", "function": {"name": "find", "parameters": {}}}
+FURTHER: dict[str, Any] = {"empty": "", "list": [{"type": "text", "text": "a"}]}
+
+
+def recorded(number: int, tools: tuple[dict[str, Any], ...] | None) -> Recorded:
+    """A chat whose recorded prompt is what a healthy server renders, and two tokens more."""
+    chat = Chat(
+        messages=({"role": "user", "content": f"question {number}"},), tools=tools, thinking=None
+    )
+    prompt = tuple(tokens(chat.messages, 0))
+    ids = (*prompt, 1, 2)
+    rng = np.random.default_rng(number)
+    stratum = "chat" if tools is None else "tools"
+    return Recorded(
+        case=Case(id=f"{stratum}-{number}", stratum=stratum, prompt=chat),
+        token_ids=ids,
+        prompt_tokens=len(prompt),
+        scores=top(log_softmax(rng.normal(size=(len(ids) - 1, 30))), ids[1:], 4),
+    )
+
+
+ROWS = [recorded(number, tools) for tools in (None, (TOOL,)) for number in range(4)]
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Trace:
+    """Four chats and four with a tool; two further chats are rendered alone."""
+    chats = {name: [{"role": "user", "content": content}] for name, content in FURTHER.items()}
+    rows = [
+        {"id": n, "messages": m, "tools": None, "thinking": None, "token_ids": tokens(m, 0)}
+        for n, m in chats.items()
+    ]
+    member = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    write_trace(tmp_path / "t.trace", ROWS, {templates.MEMBER: member})
+    return Trace(tmp_path / "t.trace")
+
+
+def asked(talker: Talker, trace: Trace) -> tuple[Word, list[str]]:
+    """L0 of a server that speaks vLLM's language."""
+    path = trace.path.with_name("evidence.parquet")
+    with serving(talker) as url, Endpoint(url) as endpoint, evidence.written(path) as written:
+        opened = Opened(
+            asker=Asker(endpoint, VllmDialect(model="m")),
+            title="a talker",
+            url=url,
+            pin=None,
+            identity={},
+            launch_seconds=None,
+            running=None,
+        )
+        return contract.run(
+            Check(
+                opened=opened,
+                trace=trace,
+                tolerances=calibrate("fp32", pool_of(ROWS), trace.strata),
+                settings=Settings(seed=0, alpha=0.005, beta=0.005),
+                evidence=written,
+                announce=lambda _: None,
+            )
+        )
+
+
+def test_a_healthy_server_is_equivalent_and_what_was_asked_is_said(trace: Trace) -> None:
+    talker = Talker()
+    assert asked(talker, trace) == (
+        Word.EQUIVALENT,
+        [
+            "all 8 prompts become the same token ids",
+            "2 further chats (thinking, tools, turns, odd content) become the same token ids",
+            "4 of 4 chats say the same streamed and unstreamed, 2 end at a stop string, all within "
+            "max_tokens; 2 call tools",
+        ],
+    )
+    chats = [body for body in talker.asked if "max_tokens" in body]
+    assert len(chats) < 60
+    assert all(body["temperature"] == 0 for body in chats)
+
+
+@pytest.mark.parametrize(
+    ("talker", "sentence"),
+    [
+        (Talker(ignores_stop=True), "case chat-1: unstreamed, the stop string"),
+        (Talker(keeps_stop=True), "stands in the answer"),
+        (Talker(half_stop=True), "a part of the stop string"),
+        (Talker(eats_before_stop=True), "is lost"),
+        (Talker(stop_reason="length"), "at a stop string finish_reason is 'length'"),
+        (Talker(ignores_limit=True), "max_tokens is 1, and 12 tokens come"),
+        (
+            Talker(cut_reason="stop"),
+            "an answer cut off after max_tokens = 1 has finish_reason 'stop'",
+        ),
+        (Talker(cut_reason="eos"), "finish_reason is 'eos', which is none of stop, length"),
+        (Talker(call_reason="stop"), "tools are called, and finish_reason is 'stop'"),
+        (Talker(loses_first_chunk=True), "content is "),
+        (Talker(streams_no_call=True), "tool calls is [('find', {'key': 'a'})] unstreamed and []"),
+        (Talker(stream_reason="length"), "streamed, finish_reason is 'length' after 12 of 48"),
+        (Talker(stream_count=2), "usage.completion_tokens is 12 unstreamed and 14 streamed"),
+        (Talker(ends_stream=False), "streamed, no whole answer comes: a stream that ends without"),
+        (Talker(renders=1), "case empty: the prompt is rendered otherwise from token"),
+        (
+            Talker(refuses='"text": "a"'),
+            "case list: a chat that the reference renders is refused with 400: 'no such content'",
+        ),
+    ],
+)
+def test_each_fault_is_different_with_its_sentence(
+    talker: Talker, sentence: str, trace: Trace
+) -> None:
+    word, reasons = asked(talker, trace)
+    assert word is Word.DIFFERENT
+    assert any(sentence in reason for reason in reasons), reasons
+
+
+@pytest.mark.parametrize("talker", [Talker(ids=True), Talker(spaced=True)])
+def test_new_ids_and_white_space_between_arguments_are_no_fault(
+    talker: Talker, trace: Trace
+) -> None:
+    assert asked(talker, trace)[0] is Word.EQUIVALENT
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_another_text_now_and_then_is_no_fault(seed: int, trace: Trace) -> None:
+    """One answer of three has another text: under 2 / 4^8 for each of four chats is an accusation,
+    a chance of 1e-4 a run, and the seeds are fixed."""
+    word, reasons = asked(Talker(flips=random.Random(seed)), trace)
+    assert word is not Word.DIFFERENT, reasons
+
+
+def test_a_server_that_refuses_tools_is_told_so_and_is_not_equivalent(trace: Trace) -> None:
+    word, reasons = asked(Talker(takes_tools=False), trace)
+    assert word is Word.INCONCLUSIVE
+    assert reasons == ["cannot be asked: 2 of 4 chats (400: no tools here)"]
+
+
+def test_a_trace_without_further_chats_says_so(tmp_path: Path) -> None:
+    write_trace(tmp_path / "old.trace", ROWS)
+    word, reasons = asked(Talker(), Trace(tmp_path / "old.trace"))
+    assert word is Word.EQUIVALENT
+    assert "this trace holds no further chats for the template" in reasons
