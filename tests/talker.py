@@ -38,7 +38,7 @@ class Talker:
     ids: bool = False  # every call has a new id
     spaced: bool = False  # arguments of a stream have other white space
     refuses: str | None = None  # chats that hold this text
-    takes_tools: bool = True
+    takes_tools: bool = True  # unless they are not to be called, as vLLM without a parser
     renders: int = 0  # tokens more
     asked: list[Body] = field(default_factory=list[Body])
 
@@ -51,7 +51,7 @@ class Talker:
         elif handler.path == "/tokenize":
             given = body.get("prompt", body.get("messages"))
             answer(handler, 200, json.dumps({"tokens": tokens(given, self.renders)}).encode())
-        elif body.get("tools") and not self.takes_tools:
+        elif body.get("tools") and not self.takes_tools and body.get("tool_choice") != "none":
             answer(handler, 400, b"no tools here")
         else:
             answer(handler, 200, self._answer(body))

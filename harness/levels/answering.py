@@ -71,8 +71,8 @@ def run(check: Check) -> tuple[Word | None, list[str]]:
     if faults:
         more = [f"{len(faults)} such faults in {len(asked)} chats"] if len(faults) > SHOWN else []
         return Word.DIFFERENT, [*faults[:SHOWN], *more]
-    lacking = [*unstreamed, *_lacking(asked)]
-    return askable.at_best_inconclusive(Word.EQUIVALENT, [_right(asked)], lacking)
+    right = [_right(asked)] if any(one.compared or one.stopped for one in asked) else []
+    return askable.at_best_inconclusive(Word.EQUIVALENT, right, [*unstreamed, *_lacking(asked)])
 
 
 def _chosen(check: Check) -> list[tuple[str, dict[str, Any]]]:

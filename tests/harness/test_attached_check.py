@@ -84,9 +84,10 @@ def test_the_right_counts_are_one_weak_pass_and_no_equivalence(trace: Trace) -> 
     assert [words[name] for name in ("L0", "L2", "L1")] == [Word.INCONCLUSIVE] * 3
     asked = [level for level in verdict.levels if level.word is not None]
     assert all(level.reasons[0].startswith("cannot be asked: ") for level in asked)
-    assert verdict.reasons[-1] == "20 chats are counted as the reference's: a weak pass"
+    assert "20 chats are counted as the reference's: a weak pass" in verdict.reasons
+    assert verdict.reasons[-1].startswith("no answer at T = 0 was met again")
     assert verdict.candidate["capabilities"]["thinking"]["able"] == "yes"
-    assert verdict.tokens == 0
+    assert [level.level for level in verdict.levels if level.tokens] == ["L0"]
 
 
 def test_a_count_that_is_one_off_is_different(trace: Trace) -> None:
@@ -120,7 +121,7 @@ def test_a_switch_that_is_refused_is_not_sent_again(trace: Trace) -> None:
     assert verdict.verdict is Word.INCONCLUSIVE
     assert verdict.candidate["capabilities"]["thinking"]["able"] == "no"
     assert any("cannot be asked: thinking off" in reason for reason in verdict.reasons)
-    assert verdict.reasons[-1].endswith("a weak pass")
+    assert any(reason.endswith("a weak pass") for reason in verdict.reasons)
     assert sum("chat_template_kwargs" in body for _, body in vendor.asked) == 1
 
 
