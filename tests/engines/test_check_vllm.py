@@ -8,7 +8,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from harness import candidate
 from harness.candidate import Opened
+from launchers.pins import MODELS
 from tests.engines.command_line import CLI, run, verdict_of
 
 ROPE = 'args.hf-overrides.rope_parameters={"rope_type": "default", "rope_theta": 20000.0}'
@@ -33,6 +35,9 @@ def test_a_healthy_server_is_equivalent(vllm: Opened, trace: Path) -> None:
     assert (verdict["verdict"], code) == ("EQUIVALENT", 0), verdict["reasons"]
     assert {"verdict", "level", "tokens", "seconds", "statistics", "tolerances"} <= set(verdict)
     assert [level["word"] for level in verdict["levels"]] == ["EQUIVALENT"] * 3
+    contract = " ".join(verdict["levels"][0]["reasons"])
+    assert "57 further chats (thinking, tools, turns, odd content) become the same" in contract
+    assert "8 of 8 chats say the same streamed and unstreamed" in contract
     run_folder = Path(verdict["run"])
     assert (run_folder / "report.html").read_text().count("EQUIVALENT") > 1
     assert (run_folder / "tokens" / "evidence.parquet").stat().st_size > 1000
@@ -49,10 +54,38 @@ def test_a_doubled_rope_base_is_different(trace: Path) -> None:
     assert verdict["worst_segment"]["tokens"]
 
 
-def test_another_chat_template_is_different_at_the_contract(trace: Path, tmp_path: Path) -> None:
+def test_list_content_rendered_as_a_python_list_is_different_at_the_contract(
+    trace: Path, tmp_path: Path
+) -> None:
     template = tmp_path / "template.jinja"
-    template.write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
+    right = (MODELS / "tiny-moe" / "chat_template.jinja").read_text()
+    wrong = right.replace("message.content is string", "true")
+    assert wrong != right
+    template.write_text(wrong)
     verdict, code = verdict_of(PIN, "--set", f"args.chat-template={template}", "--against", trace)
+    assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L0", 1)
+    assert "rendered otherwise" in verdict["reasons"][0]
+    assert any("[{'type': 'text'" in reason for reason in verdict["reasons"])
+
+
+def test_a_lost_generation_prompt_and_another_temperature_are_each_named(
+    trace: Path, tmp_path: Path
+) -> None:
+    template = tmp_path / "template.jinja"
+    right = (MODELS / "tiny-moe" / "chat_template.jinja").read_text()
+    template.write_text(right.replace("if add_generation_prompt", "if false"))
+    changes = [
+        f"args.chat-template={template}",
+        'args.override-generation-config={"temperature" = 0.6}',
+    ]
+    loaded = candidate.prepared(PIN, changes)
+    with candidate.opened(PIN, loaded, log=tmp_path / "log", announce=lambda _: None) as wrong:
+        assert wrong.running is not None
+        assert [str(difference) for difference in wrong.running.differences] == [
+            "sampling.temperature of a request that sends none: the pin says 1.0, the engine "
+            "runs 0.6"
+        ]
+        verdict, code = verdict_of(wrong.url, "--against", trace)
     assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L0", 1)
     assert "rendered otherwise" in verdict["reasons"][0]
 

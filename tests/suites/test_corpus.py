@@ -11,7 +11,7 @@ import pytest
 
 from harness.base.case import Case, Chat
 from harness.base.errors import ConfigError
-from suites.corpus import fingerprint, load
+from suites.corpus import TEMPLATES, fingerprint, load
 
 TEXT: dict[str, Any] = {
     "id": "t",
@@ -106,3 +106,23 @@ def test_the_fingerprint_is_that_of_the_file(path: Path) -> None:
     first = fingerprint(written(path, TEXT))
     assert fingerprint(written(path, TEXT)) == first
     assert fingerprint(written(path, TEXT, CHAT)) != first
+
+
+def test_the_chats_for_the_template_alone_have_each_what_a_template_gets_wrong() -> None:
+    chats = [case.prompt for case in load(TEMPLATES)]
+    assert all(isinstance(chat, Chat) for chat in chats)
+    switches = {chat.thinking for chat in chats if isinstance(chat, Chat)}
+    assert switches == {None, True, False}
+    messages = [m for chat in chats if isinstance(chat, Chat) for m in chat.messages]
+    contents = {role: [m["content"] for m in messages if m["role"] == role] for role in ROLES}
+    for role, given in contents.items():
+        assert "" in given, role
+        assert any(isinstance(content, list) for content in given), role
+    assert None in contents["assistant"]
+    assert any("<|im_end|>" in str(content) for content in contents["user"])
+    assert {len(m["tool_calls"]) for m in messages if m.get("tool_calls")} == {1, 2}
+    assert any(m.get("reasoning_content") for m in messages)
+    assert not {case.id for case in load(TEMPLATES)} & {case.id for case in load()}
+
+
+ROLES = ("system", "user", "assistant", "tool")

@@ -17,7 +17,7 @@ from harness.candidate import Opened
 from harness.checker.outcome import Word
 from harness.checker.tolerance import calibrate
 from harness.client import Asker, Endpoint
-from harness.levels import contract
+from harness.levels import contract, rendering
 from harness.levels.state import Check, Settings
 from harness.recording import Recorded, Trace
 from launchers.vllm import VllmDialect
@@ -135,6 +135,27 @@ def test_each_fault_is_different_with_its_sentence(
     word, reasons = asked(talker, trace)
     assert word is Word.DIFFERENT
     assert any(sentence in reason for reason in reasons), reasons
+
+
+def test_a_trace_larger_than_memory_is_rendered_a_batch_at_a_time(
+    trace: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talker, ahead = Talker(renders=1), list[int]()
+    read = Trace.__getitem__
+
+    def watched(self: Trace, row: int) -> Recorded:
+        rendered = sum("max_tokens" not in body for body in talker.asked)
+        if row >= rendered:  # not yet rendered
+            ahead.append(row + 1 - rendered)
+        return read(self, row)
+
+    monkeypatch.setattr(Trace, "__getitem__", watched)
+    monkeypatch.setattr(rendering, "BATCH_PROMPTS", 3)
+    word, reasons = asked(talker, trace)
+    assert word is Word.DIFFERENT
+    assert [reason.split(":")[0] for reason in reasons[:3]] == [f"case chat-{n}" for n in range(3)]
+    assert reasons[3] == "8 of 8 prompts are rendered otherwise"
+    assert max(ahead) == 3
 
 
 @pytest.mark.parametrize("talker", [Talker(ids=True), Talker(spaced=True)])
