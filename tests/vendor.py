@@ -79,6 +79,7 @@ class Vendor:
             choice["logprobs"] = {"content": [{"token": "0", "top_logprobs": places}]}
         whole = self._whole(choice, None if self.count is None else self.count(body))
         if body.get("stream"):
+            whole["choices"][0]["delta"] = whole["choices"][0].pop("message")
             return 200, f"data: {json.dumps(whole)}\n\ndata: [DONE]\n\n".encode()
         return 200, json.dumps(whole).encode()
 

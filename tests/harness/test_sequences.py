@@ -198,4 +198,4 @@ def test_l0_says_whose_renderings_it_compared(tmp_path: Path, wrong: int) -> Non
         assert reasons[-1] == "the other rendering is k/vllm's"
     else:
         assert word is Word.EQUIVALENT
-        assert reasons[-1].endswith("as those of k/vllm, which rendered them for the reference")
+        assert reasons[0].endswith("as those of k/vllm, which rendered them for the reference")
