@@ -110,9 +110,10 @@ def agree(answers: Sequence[Answered]) -> bool:
 
 
 def _said(choice: Choice) -> dict[str, Any]:
+    """White space at the ends apart: KTransformers' parsers cut it off unstreamed alone."""
     return {
-        "content": choice.content,
-        "reasoning": choice.reasoning,
+        "content": choice.content.strip(),
+        "reasoning": choice.reasoning.strip(),
         "tool calls": [(call.name, _arguments(call.arguments)) for call in choice.tool_calls],
     }
 

@@ -32,6 +32,7 @@ def test_an_answer_that_ends_before_its_stop_string_is_right(reasoning: str, con
     text = reasoning + content
     assert text.startswith(stop.before + stop.string)
     assert stop.string not in stop.before
+    assert stop.string in reasoning or stop.string in content  # a marker lies between the two
     cut = said(stop.before[len(reasoning) :], reasoning=stop.before[: len(reasoning)]).choices[0]
     assert answering.stopped(stop, cut) is None
     assert answering.stopped(stop, whole) is not None
@@ -74,7 +75,8 @@ def test_one_answer_in_common_excuses_all(whole: list[Answered], streamed: list[
     assert answering.disagreement([*whole, streamed[0]], streamed) == []
 
 
-def test_what_never_agrees_is_named_and_white_space_between_arguments_is_not() -> None:
+def test_what_never_agrees_is_named_and_white_space_that_means_nothing_is_not() -> None:
+    assert answering.disagreement([said("a", reasoning="r\n")], [said("\na ", reasoning="r")]) == []
     one = ToolCall(id="1", name="f", arguments='{"a": 1}')
     same = ToolCall(id="1", name="f", arguments='{"a":1}')
     other = ToolCall(id="1", name="f", arguments='{"a": 2}')
