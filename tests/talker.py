@@ -31,6 +31,7 @@ class Talker:
     call_reason: str = "tool_calls"
     loses_first_chunk: bool = False
     streams_no_call: bool = False
+    calls_long: bool = False  # beyond any limit: unstreamed, nothing is called
     stream_reason: str | None = None  # None: as unstreamed
     stream_count: int = 0  # tokens more, in a stream's usage
     ends_stream: bool = True  # with [DONE]
@@ -85,6 +86,8 @@ class Talker:
             name = f"call-{len(self.asked)}" if self.ids else "functions.find:0"
             function = {**CALL, "arguments": arguments}
             calls = [{"id": name, "type": "function", "function": function}]
+            if self.calls_long:
+                return "", calls if streams else [], limit, "length"
             return "", calls, WORDS, self.call_reason
         rng = random.Random(json.dumps(body["messages"]))
         words = ["".join(rng.choices("abcdefghij", k=6)) for _ in range(WORDS)]

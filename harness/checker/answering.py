@@ -103,6 +103,13 @@ def disagreement(unstreamed: Sequence[Answered], streamed: Sequence[Answered]) -
     ]
 
 
+def cut_off(answer: Answered, *, max_tokens: int) -> bool:
+    """Whether it may have ended at its limit. A call that is cut off there is no call unstreamed,
+    and half of one streamed; and vLLM 0.32.0 says `tool_calls` or `length`, as it is streamed."""
+    count = answer.completion_tokens
+    return answer.choices[0].finish_reason == "length" or count is None or count >= max_tokens
+
+
 def agree(answers: Sequence[Answered]) -> bool:
     """Whether the same was said each time; ids of calls may be made anew."""
     said = [_said(answer.choices[0]) for answer in answers]
@@ -123,15 +130,10 @@ def _fields(answer: Answered) -> dict[str, Any]:
     return {
         **_said(choice),
         "ids of tool calls": [call.id for call in choice.tool_calls],
-        "finish_reason": None if _called_and_cut(choice) else choice.finish_reason,
+        "finish_reason": choice.finish_reason,
         "usage.prompt_tokens": answer.prompt_tokens,
         "usage.completion_tokens": answer.completion_tokens,
     }
-
-
-def _called_and_cut(choice: Choice) -> bool:
-    """An answer cut off behind a call has two right reasons, and vLLM 0.32.0 gives either."""
-    return bool(choice.tool_calls) and choice.finish_reason in ("length", "tool_calls")
 
 
 def _agreed(fields: Sequence[dict[str, Any]], name: str) -> bool:

@@ -25,7 +25,7 @@ from launchers.openai_api import Answered
 CHATS = 2  # of each stratum
 LOOKED_AT = 12  # prompts of a stratum, in search of chats
 LONGEST = 400  # tokens of a sequence that is looked at: what is asked here, no length changes
-MOST_TOKENS = 48  # of an answer: as many as a trace has after each prompt, so the context suffices
+MOST_TOKENS = 96  # of an answer: every engine's context has room for both
 LIMITS = (1, 6)  # tokens, for max_tokens
 ASKINGS = 8  # of each kind before two kinds are said to differ: a chance under 2 / 4^8
 AT_ONCE = 4  # somebody else's server has a rate limit
@@ -145,8 +145,9 @@ def _unstreamed_and_streamed(check: Check, one: _Asked) -> Answered:
         one.faults += answering.by_itself(answer, max_tokens=MOST_TOKENS)
     if one.streams and (first := _streamed(check, one, MOST_TOKENS)) is not None:
         one.faults += _told("streamed", answering.by_itself(first, max_tokens=MOST_TOKENS))
-        one.compared = answering.agree(whole)
-        one.faults += _persisting(check, one, whole, [first])
+        if "tools" not in one.body or not answering.cut_off(whole[0], max_tokens=MOST_TOKENS):
+            one.compared = answering.agree(whole)
+            one.faults += _persisting(check, one, whole, [first])
     return whole[0]
 
 

@@ -90,7 +90,7 @@ def test_what_never_agrees_is_named_and_white_space_that_means_nothing_is_not() 
     ]
 
 
-def test_a_call_that_is_cut_off_has_two_right_reasons() -> None:
-    call = (ToolCall(id="1", name="f", arguments="{}"),)
-    one, other = said(calls=call, reason="tool_calls"), said(calls=call, reason="length")
-    assert answering.disagreement([one], [other]) == []
+def test_an_answer_that_is_not_counted_may_have_been_cut_off() -> None:
+    cut = [said(count=96), said(count=None), said(reason="length", count=4)]
+    assert all(answering.cut_off(answer, max_tokens=96) for answer in cut)
+    assert not answering.cut_off(said(count=95), max_tokens=96)

@@ -119,7 +119,7 @@ def test_a_healthy_server_is_equivalent_and_what_was_asked_is_said(trace: Trace)
         (Talker(call_reason="stop"), "tools are called, and finish_reason is 'stop'"),
         (Talker(loses_first_chunk=True), "content is "),
         (Talker(streams_no_call=True), "tool calls is [('find', {'key': 'a'})] unstreamed and []"),
-        (Talker(stream_reason="length"), "streamed, finish_reason is 'length' after 12 of 48"),
+        (Talker(stream_reason="length"), "streamed, finish_reason is 'length' after 12 of 96"),
         (Talker(stream_count=2), "usage.completion_tokens is 12 unstreamed and 14 streamed"),
         (Talker(ends_stream=False), "streamed, no whole answer comes: a stream that ends without"),
         (Talker(renders=1), "case empty: the prompt is rendered otherwise from token"),
@@ -163,6 +163,12 @@ def test_new_ids_and_white_space_between_arguments_are_no_fault(
     talker: Talker, trace: Trace
 ) -> None:
     assert asked(talker, trace)[0] is Word.EQUIVALENT
+
+
+def test_a_call_cut_off_at_the_limit_is_half_a_call_in_a_stream_and_no_fault(trace: Trace) -> None:
+    word, reasons = asked(Talker(calls_long=True), trace)
+    assert word is Word.EQUIVALENT, reasons
+    assert "2 of 4 chats say the same" in reasons[-1]
 
 
 @pytest.mark.parametrize("seed", range(5))
