@@ -40,7 +40,7 @@ class _Asked:
 
     case_id: str
     body: Mapping[str, Any]
-    streams: bool
+    streamed: Mapping[str, Any]  # what a request for a stream has more; empty: none can be had
     faults: list[str] = field(default_factory=list[str])
     refused: str | None = None
     counted: bool = False
@@ -64,7 +64,8 @@ def run(check: Check) -> tuple[Word | None, list[str]]:
         return Word.INCONCLUSIVE, unasked
     unstreamed = askable.missing(check, "streaming")
     check.announce(f"L0 contract: answers of {len(chats)} chats, streamed and unstreamed")
-    asked = [_Asked(case_id=name, body=body, streams=not unstreamed) for name, body in chats]
+    streamed = {} if unstreamed else _stream_fields(check)
+    asked = [_Asked(case_id=name, body=body, streamed=streamed) for name, body in chats]
     in_parallel(lambda one: _ask(check, one), asked, AT_ONCE)
     check.tokens += sum(one.tokens for one in asked)
     faults = [f"case {one.case_id}: {fault}" for one in asked for fault in one.faults]
@@ -73,6 +74,11 @@ def run(check: Check) -> tuple[Word | None, list[str]]:
         return Word.DIFFERENT, [*faults[:SHOWN], *more]
     right = [_right(asked)] if any(one.compared or one.stopped for one in asked) else []
     return askable.at_best_inconclusive(Word.EQUIVALENT, right, [*unstreamed, *_lacking(asked)])
+
+
+def _stream_fields(check: Check) -> Mapping[str, Any]:
+    """A server may refuse to be asked for the count in a stream."""
+    return {"stream": True} if askable.missing(check, "stream_usage") else openai_api.STREAMED
 
 
 def _chosen(check: Check) -> list[tuple[str, dict[str, Any]]]:
@@ -102,7 +108,7 @@ def _lacking(asked: list[_Asked]) -> list[str]:
         return lacking
     if not any(one.counted for one in answered):
         lacking.append("cannot be asked: how many tokens an answer has (usage.completion_tokens)")
-    if answered[0].streams and not any(one.compared for one in answered):
+    if answered[0].streamed and not any(one.compared for one in answered):
         lacking.append("no chat was answered twice with the same text: no stream was compared")
     if not any(one.stopped for one in answered):
         lacking.append("no answer at T = 0 was met again up to a stop string in its middle")
@@ -133,7 +139,7 @@ def _ask(check: Check, one: _Asked) -> None:
 
 
 def _ways(one: _Asked) -> dict[str, Mapping[str, Any]]:
-    return {"unstreamed": {}, **({"streamed": openai_api.STREAMED} if one.streams else {})}
+    return {"unstreamed": {}, **({"streamed": one.streamed} if one.streamed else {})}
 
 
 def _unstreamed_and_streamed(check: Check, one: _Asked) -> Answered:
@@ -143,7 +149,7 @@ def _unstreamed_and_streamed(check: Check, one: _Asked) -> Answered:
     one.called = bool(whole[0].choices[0].tool_calls)
     for answer in whole:
         one.faults += answering.by_itself(answer, max_tokens=MOST_TOKENS)
-    if one.streams and (first := _streamed(check, one, MOST_TOKENS)) is not None:
+    if one.streamed and (first := _streamed(check, one, MOST_TOKENS)) is not None:
         one.faults += _told("streamed", answering.by_itself(first, max_tokens=MOST_TOKENS))
         if "tools" not in one.body or not answering.cut_off(whole[0], max_tokens=MOST_TOKENS):
             one.compared = answering.agree(whole)
@@ -214,7 +220,7 @@ def _streamed(
     """None where what comes is no whole stream, a fault that is told once it is met twice."""
     why = ""
     for _ in range(2):
-        body = _send(check, one, limit, {**(fields or {}), **openai_api.STREAMED})
+        body = _send(check, one, limit, {**(fields or {}), **one.streamed})
         try:
             return _counted(one, openai_api.streamed(body))
         except RequestError as error:
