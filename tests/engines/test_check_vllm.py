@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 from harness import candidate
+from harness.base.case import Chat
 from harness.candidate import Opened
 from launchers.pins import MODELS
+from suites import corpus
 from tests.engines.command_line import CLI, run, verdict_of
 
 ROPE = 'args.hf-overrides.rope_parameters={"rope_type": "default", "rope_theta": 20000.0}'
@@ -34,8 +36,9 @@ def test_a_healthy_server_is_equivalent(vllm: Opened, trace: Path) -> None:
     verdict, code = verdict_of(vllm.url, "--against", trace)
     assert (verdict["verdict"], code) == ("EQUIVALENT", 0), verdict["reasons"]
     assert {"verdict", "level", "tokens", "seconds", "statistics", "tolerances"} <= set(verdict)
-    assert [level["word"] for level in verdict["levels"]] == ["EQUIVALENT"] * 3
-    contract = " ".join(verdict["levels"][0]["reasons"])
+    levels = {level["level"]: level for level in verdict["levels"]}
+    assert {levels[name]["word"] for name in ("L0", "L2", "L1")} == {"EQUIVALENT"}
+    contract = " ".join(levels["L0"]["reasons"])
     assert "57 further chats (thinking, tools, turns, odd content) become the same" in contract
     assert "8 of 8 chats say the same streamed and unstreamed" in contract
     run_folder = Path(verdict["run"])
@@ -59,13 +62,19 @@ def test_list_content_rendered_as_a_python_list_is_different_at_the_contract(
 ) -> None:
     template = tmp_path / "template.jinja"
     right = (MODELS / "tiny-moe" / "chat_template.jinja").read_text()
-    wrong = right.replace("message.content is string", "true")
-    assert wrong != right
-    template.write_text(wrong)
+    text_of_parts = "{{- part.text -}}{%- endfor -%}"
+    assert text_of_parts in right
+    template.write_text(right.replace(text_of_parts, "{%- endfor -%}{{- message.content -}}"))
     verdict, code = verdict_of(PIN, "--set", f"args.chat-template={template}", "--against", trace)
     assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L0", 1)
     assert "rendered otherwise" in verdict["reasons"][0]
-    assert any("[{'type': 'text'" in reason for reason in verdict["reasons"])
+    prompts = {case.id: case.prompt for case in corpus.load()}
+    told = [reason.split()[1].rstrip(":") for reason in verdict["reasons"] if "case chat" in reason]
+    assert told
+    for name in told:
+        chat = prompts[name]
+        assert isinstance(chat, Chat)
+        assert any(isinstance(message["content"], list) for message in chat.messages)
 
 
 def test_a_lost_generation_prompt_and_another_temperature_are_each_named(
