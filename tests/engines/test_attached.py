@@ -14,11 +14,11 @@ from harness import candidate
 from harness.candidate import Opened
 from harness.client import Endpoint
 from launchers.dialect import Request
+from launchers.pins import MODELS
 from tests.building import answer, serving
 from tests.engines.command_line import verdict_of
 from tests.engines.test_check_vllm import ROPE
 
-TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 VLLM_ONLY = ("/version", "/tokenize", "/identity")
 
 
@@ -134,9 +134,13 @@ def changed(change: str, folder: Path) -> Generator[Opened]:
         yield it
 
 
-def test_another_template_is_different_by_its_counts_alone(trace: Path, tmp_path: Path) -> None:
+def test_a_lost_generation_prompt_is_different_by_its_counts_alone(
+    trace: Path, tmp_path: Path
+) -> None:
     template = tmp_path / "template.jinja"
-    template.write_text(TEMPLATE)
+    right = (MODELS / "tiny-moe" / "chat_template.jinja").read_text()
+    assert "if add_generation_prompt" in right
+    template.write_text(right.replace("if add_generation_prompt", "if false"))
     with (
         changed(f"args.chat-template={template}", tmp_path) as wrong,
         behind(wrong, blocked=(*VLLM_ONLY, "/v1/completions")) as url,

@@ -57,32 +57,15 @@ def test_a_doubled_rope_base_is_different(trace: Path) -> None:
     assert verdict["worst_segment"]["tokens"]
 
 
-def test_list_content_rendered_as_a_python_list_is_different_at_the_contract(
+def test_list_content_as_a_python_list_and_another_temperature_are_each_named(
     trace: Path, tmp_path: Path
 ) -> None:
+    """A lost generation prompt: test_attached.py."""
     template = tmp_path / "template.jinja"
     right = (MODELS / "tiny-moe" / "chat_template.jinja").read_text()
     text_of_parts = "{{- part.text -}}{%- endfor -%}"
     assert text_of_parts in right
     template.write_text(right.replace(text_of_parts, "{%- endfor -%}{{- message.content -}}"))
-    verdict, code = verdict_of(PIN, "--set", f"args.chat-template={template}", "--against", trace)
-    assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L0", 1)
-    assert "rendered otherwise" in verdict["reasons"][0]
-    prompts = {case.id: case.prompt for case in corpus.load()}
-    told = [reason.split()[1].rstrip(":") for reason in verdict["reasons"] if "case chat" in reason]
-    assert told
-    for name in told:
-        chat = prompts[name]
-        assert isinstance(chat, Chat)
-        assert any(isinstance(message["content"], list) for message in chat.messages)
-
-
-def test_a_lost_generation_prompt_and_another_temperature_are_each_named(
-    trace: Path, tmp_path: Path
-) -> None:
-    template = tmp_path / "template.jinja"
-    right = (MODELS / "tiny-moe" / "chat_template.jinja").read_text()
-    template.write_text(right.replace("if add_generation_prompt", "if false"))
     changes = [
         f"args.chat-template={template}",
         'args.override-generation-config={"temperature" = 0.6}',
@@ -97,6 +80,13 @@ def test_a_lost_generation_prompt_and_another_temperature_are_each_named(
         verdict, code = verdict_of(wrong.url, "--against", trace)
     assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L0", 1)
     assert "rendered otherwise" in verdict["reasons"][0]
+    prompts = {case.id: case.prompt for case in corpus.load()}
+    told = [reason.split()[1].rstrip(":") for reason in verdict["reasons"] if "case chat" in reason]
+    assert told
+    for name in told:
+        chat = prompts[name]
+        assert isinstance(chat, Chat)
+        assert any(isinstance(message["content"], list) for message in chat.messages)
 
 
 def test_the_released_build_is_right_on_tiny_k2_without_its_operators(trace_k2: Path) -> None:
