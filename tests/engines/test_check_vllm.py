@@ -9,10 +9,8 @@ import time
 from pathlib import Path
 
 from harness import candidate
-from harness.base.case import Chat
 from harness.candidate import Opened
 from launchers.pins import MODELS
-from suites import corpus
 from tests.engines.command_line import CLI, run, verdict_of
 
 ROPE = 'args.hf-overrides.rope_parameters={"rope_type": "default", "rope_theta": 20000.0}'
@@ -80,13 +78,8 @@ def test_list_content_as_a_python_list_and_another_temperature_are_each_named(
         verdict, code = verdict_of(wrong.url, "--against", trace)
     assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L0", 1)
     assert "rendered otherwise" in verdict["reasons"][0]
-    prompts = {case.id: case.prompt for case in corpus.load()}
-    told = [reason.split()[1].rstrip(":") for reason in verdict["reasons"] if "case chat" in reason]
-    assert told
-    for name in told:
-        chat = prompts[name]
-        assert isinstance(chat, Chat)
-        assert any(isinstance(message["content"], list) for message in chat.messages)
+    candidates = verdict["reasons"][0].partition(", candidate ")[2]
+    assert "type" in candidates, "of [{'type': 'text', ..."
 
 
 def test_the_released_build_is_right_on_tiny_k2_without_its_operators(trace_k2: Path) -> None:
