@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 
 from harness.base.errors import RequestError
@@ -180,3 +181,23 @@ def _list(table: Mapping[str, Any], name: str, answer: bytes) -> Sequence[dict[s
     if not isinstance(value, list) or not value:
         raise RequestError(f"an answer without {name}: {answer[:300]!r}")
     return value
+
+
+def first_alternatives(answer: bytes) -> dict[str, float]:
+    """The alternatives of the first generated token, text -> logprob, of a chat or a completion.
+
+    RequestError where none came.
+    """
+    choice = _list(_json(answer), "choices", answer)[0]
+    given: Any = choice.get("logprobs") or {}
+    try:
+        if given.get("content"):
+            pairs = [(e["token"], e["logprob"]) for e in given["content"][0]["top_logprobs"]]
+        else:
+            pairs = list(given["top_logprobs"][0].items())
+        found: dict[str, float] = {}
+        for text, logprob in pairs:  # several ids may have one text
+            found[str(text)] = float(np.logaddexp(found.get(text, -np.inf), float(logprob)))
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        raise RequestError(f"no alternatives came with an answer: {answer[:300]!r}") from error
+    return found

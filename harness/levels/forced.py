@@ -14,7 +14,7 @@ from harness.checker.judge import OF_GIVEN_TOKENS, STATISTICS, Judge
 from harness.checker.outcome import Word
 from harness.checker.shares import SHARES
 from harness.client import BUSY
-from harness.levels import askable, telling
+from harness.levels import askable, prefixed, telling
 from harness.levels.state import Check, Finding
 
 TITLE = "teacher-forced: the reference's tokens, scored"
@@ -24,7 +24,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
     """L2: the reference's own tokens, scored by the candidate, stratum by stratum."""
     unscored = askable.missing(check, "score")
     if unscored:
-        return Word.INCONCLUSIVE, unscored
+        return prefixed.run(check, unscored)
     trace, settings = check.trace, check.settings
     given = askable.alternatives(check, "score", check.top_k)
     judge = Judge(

@@ -113,7 +113,7 @@ def test_with_an_echo_the_given_tokens_are_judged(vllm: Opened, trace: Path) -> 
     rows = [row for row in verdict["statistics"] if row["level"] == "L2"]
     assert {row["statistic"] for row in rows} == {"A", "S"}
     assert all(row["equivalent"] for row in rows)
-    assert "0 alternatives" in verdict["levels"][1]["reasons"][0]
+    assert "0 alternatives" in reasons(verdict, "L2")[0]
 
 
 def test_with_five_alternatives_no_fault_is_seen_and_none_excluded(
@@ -122,7 +122,7 @@ def test_with_five_alternatives_no_fault_is_seen_and_none_excluded(
     with behind(vllm, blocked=VLLM_ONLY, most=5) as url:
         verdict, code = verdict_of(url, "--against", trace)
     assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
-    assert "gives 5 alternatives" in verdict["levels"][1]["reasons"][0]
+    assert "gives 5 alternatives" in reasons(verdict, "L2")[0]
     assert all(row["equivalent"] for row in verdict["statistics"])
     assert verdict["candidate"]["capabilities"]["chat_logprobs"]["most"] == 5
 
@@ -161,3 +161,26 @@ def test_a_doubled_rope_base_is_different_with_few_alternatives_and_with_none(
             with behind(wrong, blocked=VLLM_ONLY, **left_out) as url:
                 verdict, code = verdict_of(url, "--against", trace)
             assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L2", 1)
+
+
+def test_where_only_what_is_generated_has_logprobs_a_fault_is_found_and_none_excluded(
+    vllm: Opened, trace: Path, tmp_path: Path
+) -> None:
+    ways: tuple[dict[str, Any], ...] = (
+        {"blocked": VLLM_ONLY, "dropped": ("prompt_logprobs", "echo")},
+        {"blocked": (*VLLM_ONLY, "/v1/completions")},  # chats alone
+    )
+    with changed(ROPE, tmp_path) as wrong:
+        for way in ways:
+            with behind(vllm, **way) as url:
+                verdict, code = verdict_of(url, "--against", trace)
+            assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
+            assert words(verdict)["L2"] == "INCONCLUSIVE"
+            assert "nothing is above its tolerance" in reasons(verdict, "L2")[0]
+            with behind(wrong, **way) as url:
+                verdict, code = verdict_of(url, "--against", trace)
+            assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L2", 1)
+
+
+def reasons(verdict: dict[str, Any], name: str) -> list[str]:
+    return next(level["reasons"] for level in verdict["levels"] if level["level"] == name)
