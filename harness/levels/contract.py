@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.checker.outcome import Word
-from harness.levels import rendering
+from harness.levels import parsing, rendering
 from harness.levels.state import Check
 
 TITLE = "contract: the same tokens in, the same answers out"
 
-PARTS: tuple[Callable[[Check], tuple[Word | None, list[str]]], ...] = (rendering.run,)
+PARTS: tuple[Callable[[Check], tuple[Word | None, list[str]]], ...] = (rendering.run, parsing.run)
 
 
 def run(check: Check) -> tuple[Word, list[str]]:
