@@ -50,7 +50,7 @@ def _all_well(engine: str, found: Replayed, said: Judgement) -> list[str]:
     well = len(found.answers) - len(said.declared)
     lines = [
         f"{engine} parses {well} of {len(found.answers)} raw answers rightly, in {cuttings:,} "
-        "cuttings of them all"
+        "cuttings of them"
     ]
     if said.declared:
         names = ", ".join(deviation.stream for deviation in said.declared)
