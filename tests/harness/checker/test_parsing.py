@@ -57,6 +57,17 @@ def test_arguments_are_compared_as_json_values(arguments: dict[str, Any], indent
     assert deviation(given_, [parsed(call(more))])
 
 
+@pytest.mark.parametrize("part", ["reasoning", "content", "calls", "error"])
+def test_every_part_counts_whether_it_is_laid_down_or_not(part: str) -> None:
+    laid_down = stream(reasoning="", content="", calls=())
+    more: dict[str, Any] = {"calls": call("{}")} if part == "calls" else {part: "more"}
+    calls = (more.pop("calls"),) if part == "calls" else ()
+    assert told(laid_down, parsed(*calls, **more)).startswith(
+        f"stream s, however it is cut: {part}"
+    )
+    assert deviation(stream(), [parsed(), parsed(*calls, cuttings="in one piece", **more)])
+
+
 def test_true_is_not_one() -> None:
     given_ = stream(calls=(Call(name="search", arguments={"n": True}, id="search:0"),))
     assert deviation(given_, [parsed(call('{"n": 1}'))])
