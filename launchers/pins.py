@@ -80,8 +80,9 @@ class ServingTable:
 
     enforced: bool  # behind the gateway that refuses what the contract does not allow
     contract: str | None = None  # a file in launchers/contracts; None: the model has none
-    # Raw answers (suites/data/streams.jsonl) that the release is known to parse otherwise than they
-    # ought to be. It changes no output, and is not part of the hash.
+    # Raw answers (suites/data/streams.jsonl) that the release is known to parse otherwise than it
+    # ought to: STREAM, or STREAM/unstreamed, STREAM/tokens, STREAM/pieces for some cuttings alone.
+    # No part of the hash: it changes no output.
     known_deviations: tuple[str, ...] = ()
 
 

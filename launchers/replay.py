@@ -29,7 +29,8 @@ SCRIPTS = Path(__file__).with_name("replays")
 PARSERS = ("tool-call-parser", "reasoning-parser")
 # Flags and variables that can reach a parser; all others leave the kept answers as they are.
 RELEVANT = re.compile(
-    r"parser|tool|reason|think|template|chat|stream|tokenizer|trust|config|plugin", re.IGNORECASE
+    r"parser|tool|reason|think|template|chat|stream|tokenizer|trust|config|plugin|hf-|override",
+    re.IGNORECASE,
 )
 
 Announce = Callable[[str], None]
