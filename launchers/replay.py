@@ -29,7 +29,7 @@ SCRIPTS = Path(__file__).with_name("replays")
 PARSERS = ("tool-call-parser", "reasoning-parser")
 # Flags and variables that can reach a parser; all others leave the kept answers as they are.
 RELEVANT = re.compile(
-    r"parser|tool|reason|think|template|chat|stream|tokenizer|trust|config|plugin|hf-|override",
+    r"parser|tool|reason|think|template|chat|stream|tokenizer|trust|plugin|hf-|override|^config$",
     re.IGNORECASE,
 )
 
@@ -127,17 +127,17 @@ def _key(
         "script": ENGINES[pin.engine.name].script,
         "scripts": {path.name: _digest(path) for path in sorted(SCRIPTS.glob("*.py"))},
         "files": {k: v for k, v in pin.model.files.items() if not k.endswith(".safetensors")},
-        "args": {k: (v, _content(v)) for k, v in pin.args.items() if RELEVANT.search(k)},
+        "args": {k: _content(v) for k, v in pin.args.items() if RELEVANT.search(k)},
         "env": {k: v for k, v in command.env.items() if RELEVANT.search(k)},
         "request": {k: v for k, v in request.items() if k != "argv"},
     }
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _content(value: object) -> str | None:
-    """The hash of a file that a flag names, such as a chat template or a plugin."""
+def _content(value: object) -> object:
+    """A flag's value; of a file that it names, such as a chat template or a plugin, the hash."""
     path = Path(value) if isinstance(value, str) else None
-    return _digest(path) if path is not None and path.is_file() else None
+    return _digest(path) if path is not None and path.is_file() else value
 
 
 def _digest(path: Path) -> str:
