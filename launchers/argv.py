@@ -7,26 +7,19 @@ build reads the flags of a pin for GPUs). One start of Python reads all pins of 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.base.errors import BuildError, LaunchError
-from launchers import environments, shimmed
+from launchers import environments, scripted, shimmed
 from launchers.environments import Environment
 from launchers.pins import LoadedPin
-from launchers.process import Command, started
 from launchers.registry import launcher
 
 CHECKS = Path(__file__).with_name("argv_checks")
 HEAD = "node-0"  # stands for the first node's address, where nodes are joined
-DEADLINE_S = 600.0  # an engine is imported in 5 to 10 s, and in minutes on a loaded machine
-POLL_S = 0.1
 
 Announce = Callable[[str], None]
 
@@ -152,33 +145,7 @@ def _of_version(loaded: LoadedPin, version: str, name: str) -> list[Problem]:
 
 
 def _answer(check: Check, built: Environment, request: list[dict[str, Any]]) -> Mapping[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="enginediff-argv-") as folder:
-        asked, answer, log = (
-            Path(folder) / name for name in ("request.json", "answer.json", "log")
-        )
-        asked.write_text(json.dumps({"commands": request}), "utf-8")
-        argv = (str(built.python), str(CHECKS / check.script), str(asked), str(answer))
-        env = {
-            "PATH": f"{built.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "HOME": str(built.path / "home"),
-            "HF_HUB_OFFLINE": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            **shimmed.variables(check.shims),
-        }
-        _run(Command(argv=argv, env=env), log, built)
-        return json.loads(answer.read_bytes())
-
-
-def _run(command: Command, log: Path, built: Environment) -> None:
-    begun = time.monotonic()
-    with started(command, log=log) as program:
-        while program.alive():
-            if time.monotonic() - begun > DEADLINE_S:
-                raise LaunchError(f"{built.name}: reading flags took more than {DEADLINE_S:g} s")
-            time.sleep(POLL_S)
-        if program.exit_code() != 0:
-            end = "\n".join(f"  {line}" for line in program.end_of_log())
-            raise BuildError(
-                f"{built.name}: its argument parser could not be run; if the environment was "
-                f"damaged, say: enginediff env remove {built.name}\nIts last words:\n{end}"
-            )
+    script = CHECKS / check.script
+    env = shimmed.variables(check.shims)
+    commands = {"commands": request}
+    return json.loads(scripted.answer(script, commands, built, env, what="its argument parser"))

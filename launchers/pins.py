@@ -80,6 +80,10 @@ class ServingTable:
 
     enforced: bool  # behind the gateway that refuses what the contract does not allow
     contract: str | None = None  # a file in launchers/contracts; None: the model has none
+    # Raw answers (suites/data/streams.jsonl) that the release is known to parse otherwise than it
+    # ought to: STREAM, or STREAM/unstreamed, STREAM/tokens, STREAM/pieces for some cuttings alone.
+    # No part of the hash: it changes no output.
+    known_deviations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +145,9 @@ class LoadedPin:
 
     @property
     def hash(self) -> str:
-        """sha256 over everything but the provenance: equal hashes promise equal outputs."""
+        """sha256 over all but what is only said of it: equal hashes promise equal outputs."""
         content = asdict(self.pin)
-        del content["provenance"]
+        del content["provenance"], content["serving"]["known_deviations"]
         canonical = json.dumps(
             content, sort_keys=True, ensure_ascii=False, default=str
         )  # a TOML date

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.checker.outcome import Word
-from harness.levels import answering, rendering, templates
+from harness.levels import answering, parsing, rendering, templates
 from harness.levels.state import Check
 
 TITLE = "contract: the same tokens in, the same answers out"
@@ -22,6 +22,7 @@ TITLE = "contract: the same tokens in, the same answers out"
 PARTS: tuple[Callable[[Check], tuple[Word | None, list[str]]], ...] = (
     rendering.run,
     templates.run,
+    parsing.run,
     answering.run,
 )
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import BuildError, LaunchError
-from launchers import argv, pins
+from launchers import argv, pins, scripted
 from launchers.argv import Check, Problem
 from launchers.environments import Environment
 
@@ -175,7 +175,7 @@ def test_a_check_that_crashes_is_no_answer(toy: Path) -> None:
 
 
 def test_a_check_that_hangs_is_ended(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(argv, "DEADLINE_S", 1.0)
+    monkeypatch.setattr(scripted, "DEADLINE_S", 1.0)
     (toy / "toy_argv.py").write_text("import time\ntime.sleep(600)")
     with pytest.raises(LaunchError, match="more than 1 s"):
         found()
