@@ -251,6 +251,8 @@ def _generation(choice: dict[str, Any], top_k: int) -> Generation:
     if given is None or choice.get("token_ids") is None:
         raise RequestError("vLLM gave a generation without its logprobs or its token ids")
     tokens = tuple(choice["token_ids"])
+    if any(lp is None for entries in given["top_logprobs"] for lp in entries.values()):
+        raise RequestError("vLLM gave null for a logprob of an alternative")
     lists = [
         sorted(((lp, _token_id(name)) for name, lp in entries.items()), key=lambda e: (-e[0], e[1]))
         for entries in given["top_logprobs"]
