@@ -61,6 +61,7 @@ class Toy:
     spoil: Callable[[dict[str, Any], bool], None] = lambda _answer, _generating: None
     tells_cache: bool = True
     busy_s: float = 0.0  # of each request
+    crowded_s: float = 0.0  # more, of a request that finds two others or more
     dies_after: int | None = None  # requests
     asked: int = 0
     _in_flight: int = 0
@@ -78,7 +79,7 @@ class Toy:
             dead = self.dies_after is not None and self.asked > self.dies_after
             if generating:
                 self._seen.add(prompt)
-        time.sleep(self.busy_s)
+        time.sleep(self.busy_s + (self.crowded_s if self._in_flight > 2 else 0.0))
         moment = Moment(generating=generating, hit=hit, in_flight=self._in_flight)
         table = (
             self._generated(body, prompt, moment) if generating else self._scored(prompt, moment)

@@ -69,9 +69,9 @@ def test_an_engine_that_says_nothing_of_its_cache_is_not_said_to_have_hit_it(
 
 def test_a_fault_of_a_full_server_is_found_at_that_load(trace: Trace, tmp_path: Path) -> None:
     def bend(moment: Moment, logits: Floats) -> Floats:
-        return shifted(logits, 2.0 if moment.in_flight > 20 else 0.0)
+        return shifted(logits, 2.0 if moment.in_flight > 17 else 0.0)
 
-    word, reasons, check = asked(Toy(bend=bend, busy_s=0.05), trace, tmp_path)
+    word, reasons, check = asked(Toy(bend=bend, crowded_s=0.3), trace, tmp_path)
     assert word is Word.DIFFERENT
     assert reasons[0].startswith("busy at 32: ")
     groups = {one["group"]: one for one in check.findings["L1"]["groups"]}
