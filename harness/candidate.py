@@ -40,6 +40,7 @@ class Opened:
     launch_seconds: float | None
     running: Comparison | None  # the pin against what the engine says of itself; None: no pin
     capabilities: Capabilities | None = None  # None: all that its dialect can say
+    bit_equal: str | None = None  # `Launcher.bit_equal`; None too where there is no pin
 
     def described(self) -> dict[str, Any]:
         """For verdicts and traces."""
@@ -166,6 +167,7 @@ def _opened(asker: Asker, loaded: LoadedPin, log: Path, began: float) -> Opened:
         identity=_identity(asker),
         launch_seconds=time.monotonic() - began,
         running=running.compare(loaded.pin, reported),
+        bit_equal=starter.bit_equal(loaded),
     )
 
 

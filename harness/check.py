@@ -21,6 +21,7 @@ from collections.abc import Callable
 import numpy as np
 
 from harness.checker import forced as classes
+from harness.checker.consistency import kept, schedule
 from harness.checker.outcome import LevelResult, Word
 from harness.levels import (
     configured,
@@ -55,6 +56,7 @@ def run(check: Check) -> None:
     check.classes = np.zeros(max(vocabulary) + 1, dtype=np.int64)
     for i, token in vocabulary.items():
         check.classes[i] = classes.token_class(token)
+    check.kept = kept(schedule(len(check.trace), check.settings.seed))
     decided: str | None = None
     for name, (title, ask) in LEVELS.items():
         before, began = check.tokens, time.monotonic()

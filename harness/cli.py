@@ -86,6 +86,7 @@ def check(
 ) -> None:
     """Decides whether candidates compute the same model as a reference, or as each other."""
     from harness import session, together
+    from harness.candidate import is_url
     from harness.levels.state import Settings
     from harness.terminal import announcing
     from launchers.pins import NUMERICS_CLASSES
@@ -95,6 +96,8 @@ def check(
             raise ConfigError(f"{name} is {value}; it must lie between 0 and 1")
     if (against is None) != consensus:
         raise ConfigError("check needs either --against (a trace, a pin or a URL) or --consensus")
+    if consensus and live:
+        raise ConfigError("--live: with --consensus there is no reference to keep running")
     if consensus and at_once > 1:
         raise ConfigError("--at-once: with --consensus one engine runs after another")
     folder = _run_directory(run)
@@ -105,7 +108,7 @@ def check(
             changes=changes or (),
             numerics=numerics,
             settings=Settings(seed=seed, alpha=alpha, beta=beta, every_level=every_level),
-            live=against if live else None,
+            live=against if live or (against is not None and is_url(against)) else None,
             at_once=at_once,
             run=folder,
             announce=announce,

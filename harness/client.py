@@ -194,14 +194,24 @@ class Asker:
 
         return in_parallel(ask, chats, at_once)
 
-    def score(self, sequences: Sequence[Tokens], top_k: int, *, at_once: int) -> list[Scores]:
-        """Scores of each sequence, `at_once` requests in flight."""
+    def score(
+        self,
+        sequences: Sequence[Tokens],
+        top_k: int,
+        *,
+        at_once: int,
+        per_request: int | None = None,
+    ) -> list[Scores]:
+        """Scores of each sequence, `at_once` requests in flight.
+
+        `per_request`: sequences in one; None: as many as suit the engine.
+        """
 
         def ask(part: Sequence[Tokens]) -> list[Scores]:
             answer = self.endpoint.send(self.dialect.score(part, top_k))
             return self.dialect.scored(answer, part, top_k)
 
-        size = 1 if at_once == 1 else self.dialect.sequences_per_request
+        size = per_request or (1 if at_once == 1 else self.dialect.sequences_per_request)
         return flatten(in_parallel(ask, parts(sequences, size), at_once))
 
     def generate(
@@ -210,28 +220,27 @@ class Asker:
         *,
         max_new_tokens: int,
         sampling: SamplingTable,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | None,
         top_k: int,
         at_once: int,
     ) -> list[Generation]:
-        """A continuation of each sequence."""
+        """A continuation of each sequence. `seeds` as `Dialect.generate` has them."""
 
-        def ask(part: Sequence[tuple[Tokens, int]]) -> list[Generation]:
+        def ask(places: Sequence[int]) -> list[Generation]:
             request = self.dialect.generate(
-                [tokens for tokens, _ in part],
+                [sequences[i] for i in places],
                 max_new_tokens=max_new_tokens,
                 sampling=sampling,
-                seeds=[seed for _, seed in part],
+                seeds=None if seeds is None else [seeds[i] for i in places],
                 top_k=top_k,
             )
             generations = self.dialect.generated(self.endpoint.send(request), top_k)
-            if len(generations) != len(part):
-                raise RequestError(f"{len(generations)} generations came for {len(part)} prompts")
+            if len(generations) != len(places):
+                raise RequestError(f"{len(generations)} generations came for {len(places)} prompts")
             return generations
 
-        pairs = list(zip(sequences, seeds, strict=True))
         size = 1 if at_once == 1 else self.dialect.sequences_per_request
-        return flatten(in_parallel(ask, parts(pairs, size), at_once))
+        return flatten(in_parallel(ask, parts(range(len(sequences)), size), at_once))
 
 
 S = TypeVar("S")

@@ -110,10 +110,11 @@ class Trace:
         self.sha256 = _sha256(path)
         archive = zipfile.ZipFile(path)
         self._file = pq.ParquetFile(archive.open(SEQUENCES))
-        index = self._file.read(columns=["case_id", "stratum", "tokens"])
+        index = self._file.read(columns=["case_id", "stratum", "tokens", "prompt_tokens"])
         self.case_ids: list[str] = index["case_id"].to_pylist()
         self.stratum_of: list[str] = index["stratum"].to_pylist()
         self.tokens_of: list[int] = index["tokens"].to_pylist()
+        self.prompt_tokens_of: list[int] = index["prompt_tokens"].to_pylist()
         self._group = lru_cache(maxsize=64)(self._read_group)
 
     def __len__(self) -> int:

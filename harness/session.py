@@ -1,6 +1,6 @@
 """One check from end to end: what can be refused is refused, then launch, ask, judge, write.
 
-runs/<id>/  engine.log  tokens/evidence.parquet  verdict.json  report.html
+runs/<id>/  engine.log  reference.log  tokens/evidence.parquet  verdict.json  report.html
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import candidate, check, evidence, recorder, sequences, verdict
+from harness import live as live_reference
 from harness.base import atomic, strict_toml
 from harness.base.errors import ConfigError
 from harness.base.home import home
@@ -56,14 +57,17 @@ def check_candidate(
 ) -> tuple[Verdict, Path]:
     """The verdict of one candidate and its run directory. Raises an EnginediffError.
 
-    `live`: the pin or URL of a reference that is kept running meanwhile.
+    `live`: the pin, the URL or the trace of a reference that is kept running meanwhile.
     """
-    del live  # TODO L2b
     loaded = candidate.prepared(name, changes, announce)
     tolerances = promised(loaded, numerics, against)
+    wanted = None if live is None else live_reference.prepared(live, against, loaded, announce)
     run = run or new_run()
     log = run / "engine.log"
-    with candidate.opened(name, loaded, log=log, announce=announce) as opened:
+    with (
+        live_reference.opened(wanted, against, run=run, announce=announce) as reference,
+        candidate.opened(name, loaded, log=log, announce=announce) as opened,
+    ):
         state, seconds = checked(
             opened,
             against,
@@ -71,6 +75,7 @@ def check_candidate(
             settings,
             file=run / evidence.FILE,
             announce=announce,
+            live=reference,
         )
     result = _verdict(state, tolerances, seconds)
     atomic.write_bytes(run / "verdict.json", verdict.to_json(result, run))
@@ -108,8 +113,12 @@ def checked(
     *,
     file: Path,
     announce: Announce,
+    live: Opened | None = None,
 ) -> tuple[Check, float]:
-    """One whole check of a running engine, its evidence in `file`, and how many seconds it took."""
+    """One whole check of a running engine, its evidence in `file`, and how many seconds it took.
+
+    `live`: the reference, where it is running too.
+    """
     with evidence.written(file) as evidence_file:
         began = time.monotonic()
         state = Check(
@@ -119,6 +128,7 @@ def checked(
             settings=settings,
             evidence=evidence_file,
             announce=announce,
+            live=live,
         )
         check.run(state)
         return state, time.monotonic() - began

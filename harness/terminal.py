@@ -70,7 +70,7 @@ def show(verdict: Verdict, run: Path) -> None:
         for line in _capabilities(verdict.candidate["capabilities"]):
             console.print(f"  {line}", soft_wrap=True)
     for result in verdict.levels:
-        console.print(_level(result), soft_wrap=True)
+        console.print(_level(result, decided=verdict.level), soft_wrap=True)
     if verdict.statistics:
         console.print(_table(verdict))
         console.print(LEGEND)
@@ -81,11 +81,15 @@ def show(verdict: Verdict, run: Path) -> None:
     console.print(f"  report: {run / 'report.html'}", soft_wrap=True)
 
 
-def _level(result: LevelResult) -> str:
+def _level(result: LevelResult, *, decided: str) -> str:
+    """What decided stands above with its reasons; another level that found a fault says it here."""
     if result.word is None:
         return f"  {result.level:9}  not asked: {escape(result.reasons[0])}"
     word = f"[{COLOURS[result.word]}]{result.word:12}[/]"
-    return f"  {result.level:9}  {word}  {result.tokens:,} tokens, {result.seconds:.1f} s"
+    line = f"  {result.level:9}  {word}  {result.tokens:,} tokens, {result.seconds:.1f} s"
+    if result.word is Word.DIFFERENT and result.level != decided:
+        line += f"; {escape(result.reasons[0])}"
+    return line
 
 
 def _reasons(verdict: Verdict) -> list[tuple[str, str]]:
@@ -145,7 +149,8 @@ def _first_line(error: str | None) -> str:
 def _table(verdict: Verdict) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 2), header_style="bold")
     table.add_column("level, group", no_wrap=True)
-    for name in "AKFS":
+    names = [name for name in "AKFSG" if any(r.statistic == name for r in verdict.statistics)]
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("prompts", justify="right", no_wrap=True)
     groups: dict[tuple[str, str], dict[str, StatisticRow]] = {}
@@ -153,7 +158,7 @@ def _table(verdict: Verdict) -> Table:
         groups.setdefault((row.level, row.group), {})[row.statistic] = row
     for (level, group), rows in sorted(groups.items()):
         some = next(iter(rows.values()))
-        cells = [_cell(rows[name]) if name in rows else "-" for name in "AKFS"]
+        cells = [_cell(rows[name]) if name in rows else "-" for name in names]
         table.add_row(f"{level} {escape(group)}", *cells, f"{some.units}/{some.population}")
     return table
 

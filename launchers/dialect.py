@@ -84,10 +84,13 @@ class Dialect(Protocol):
         *,
         max_new_tokens: int,
         sampling: SamplingTable,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | None,
         top_k: int,
     ) -> Request:
-        """Asks for continuations, each with the logprobs under the model's own distribution."""
+        """Asks for continuations, each with the logprobs under the model's own distribution.
+
+        `seeds`: one a sequence; None: nothing of it need come out the same again.
+        """
         ...
 
     def generated(self, answer: bytes, top_k: int) -> list[Generation]: ...
@@ -123,6 +126,11 @@ class Launcher(Protocol):
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         """What the engine says of itself: the answers to `questions`, and its log so far."""
+        ...
+
+    def bit_equal(self, loaded: LoadedPin) -> str | None:
+        """The key of the pin by which the engine promises that a score depends on no other request,
+        to the last bit; None: it promises nothing of the kind."""
         ...
 
     ready_path: str  # answers 200 when the engine can serve

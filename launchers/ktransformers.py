@@ -39,6 +39,9 @@ class KtransformersLauncher:
     def dialect(self, loaded: LoadedPin) -> SglangDialect:
         return dialect(loaded.pin.model.name)
 
+    def bit_equal(self, loaded: LoadedPin) -> str | None:
+        return SglangLauncher().bit_equal(loaded)
+
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         """The fork's log does not say what its checkpoint is, as SGLang's does."""
         found = KV_CACHE.search(log)

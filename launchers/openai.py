@@ -91,7 +91,7 @@ class OpenAiDialect:
         *,
         max_new_tokens: int,
         sampling: SamplingTable,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | None,
         top_k: int,
     ) -> Request:
         return self._extended.generate(

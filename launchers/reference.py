@@ -64,6 +64,10 @@ class ReferenceLauncher:
         identity = orjson.loads(answers["/identity"])
         return Reported(dtype=identity["dtype"], flags=identity)
 
+    def bit_equal(self, loaded: LoadedPin) -> None:
+        """It batches, and promises nothing."""
+        del loaded
+
 
 def recorded(model: Path) -> tuple[str, ...]:
     """The numerics classes that there is a benign pool for, of the model in a folder."""
@@ -194,14 +198,14 @@ class ReferenceDialect:
         *,
         max_new_tokens: int,
         sampling: SamplingTable,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | None,
         top_k: int,
     ) -> Request:
         body = {
             "sequences": [list(tokens) for tokens in sequences],
             "max_new_tokens": max_new_tokens,
             "temperature": sampling.temperature,
-            "seeds": list(seeds),
+            "seeds": list(seeds or range(len(sequences))),
             "top_k": top_k,
             "batch": min(self.sequences_per_request, 16),
             "stop_ids": None,

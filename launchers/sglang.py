@@ -65,6 +65,11 @@ class SglangLauncher:
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         return reported(orjson.loads(answers["/server_info"]), log)
 
+    def bit_equal(self, loaded: LoadedPin) -> str | None:
+        """Read in SGLang 0.5.23: its deterministic inference, which another flag implies."""
+        flags = ("enable-deterministic-inference", "rl-on-policy-target")
+        return next((f"args.{name}" for name in flags if loaded.pin.args.get(name)), None)
+
 
 def reported(info: Mapping[str, Any], log: str) -> Reported:
     """`/server_info` repeats a flag that was left open: what became of it, the log says.

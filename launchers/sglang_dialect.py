@@ -86,17 +86,17 @@ class SglangDialect:
         *,
         max_new_tokens: int,
         sampling: SamplingTable,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | None,
         top_k: int,
     ) -> Request:
         own = [
             {
                 "max_new_tokens": max_new_tokens,
-                "sampling_seed": seed,
+                **({} if seed is None else {"sampling_seed": seed}),
                 "skip_special_tokens": False,
                 **_sampling(sampling),
             }
-            for seed in seeds
+            for seed in seeds or [None] * len(sequences)
         ]
         return _generate(sequences, own, top_k, logprob_start_len=-1)
 
@@ -204,6 +204,7 @@ def _generation(meta: Any, top_k: int) -> Generation:
         token_ids=tuple(token for _, token in chosen),
         scores=_scores(chosen, _lists(meta, "output_top_logprobs"), top_k),
         finish_reason=reason,
+        cached_tokens=meta.get("cached_tokens"),
     )
 
 

@@ -2,7 +2,8 @@
 
 Read in vLLM 0.32.0: a request with `prompt_logprobs` never reads the prefix cache; unknown fields
 are ignored with 200; a sampling parameter that is not sent may be set by the server, so all are
-sent, always; tools without a tool parser give 400 unless `tool_choice` is "none".
+sent, always; tools without a tool parser give 400 unless `tool_choice` is "none"; on a CPU, a
+request with a seed and a temperature ends the engine where its prompt is prefilled in parts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +26,10 @@ from launchers.dialect import Request, Tokens
 from launchers.pins import GREEDY, LoadedPin, SamplingTable
 from launchers.process import Command
 from launchers.running import Reported
+
+# Changes no output: an answer then says how many tokens of its prompt came from the prefix cache.
+TELLING = ("--enable-prompt-tokens-details",)
+INVARIANT = "VLLM_BATCH_INVARIANT"  # a switch of its environment
 
 
 class VllmLauncher:
@@ -42,6 +48,7 @@ class VllmLauncher:
             *("--served-model-name", loaded.pin.model.name),
             *("--host", "127.0.0.1"),
             *("--port", str(port)),
+            *TELLING,
             *flags(loaded.pin.args),
         ]
         path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -53,6 +60,10 @@ class VllmLauncher:
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         return vllm_running.reported(answers, log)
+
+    def bit_equal(self, loaded: LoadedPin) -> str | None:
+        """Read in vLLM 0.32.0: its batch-invariant mode, asked for by the environment alone."""
+        return f"env.{INVARIANT}" if loaded.pin.env.get(INVARIANT, "0") != "0" else None
 
 
 def flags(args: Mapping[str, Any]) -> list[str]:
@@ -132,7 +143,7 @@ class VllmDialect:
         *,
         max_new_tokens: int,
         sampling: SamplingTable,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | None,
         top_k: int,
     ) -> Request:
         body = {
@@ -140,7 +151,7 @@ class VllmDialect:
             "prompt": [list(tokens) for tokens in sequences],
             "max_tokens": max_new_tokens,
             "logprobs": top_k,
-            "seed": seeds[0],
+            **({} if seeds is None else {"seed": seeds[0]}),
             "return_token_ids": True,
             "return_tokens_as_token_ids": True,
             "skip_special_tokens": False,
@@ -149,7 +160,9 @@ class VllmDialect:
         return Request(path="/v1/completions", body=body)
 
     def generated(self, answer: bytes, top_k: int) -> list[Generation]:
-        return [_generation(choice, top_k) for choice in _choices(answer, None)]
+        choices = _choices(answer, None)
+        cached = _cached_tokens(answer) if len(choices) == 1 else None  # it counts a request's
+        return [replace(_generation(choice, top_k), cached_tokens=cached) for choice in choices]
 
     def detokenize(self, token_ids: Sequence[int]) -> Request:
         return Request(path="/detokenize", body={"model": self.model, "tokens": list(token_ids)})
@@ -238,6 +251,8 @@ def _generation(choice: dict[str, Any], top_k: int) -> Generation:
     if given is None or choice.get("token_ids") is None:
         raise RequestError("vLLM gave a generation without its logprobs or its token ids")
     tokens = tuple(choice["token_ids"])
+    if any(lp is None for entries in given["top_logprobs"] for lp in entries.values()):
+        raise RequestError("vLLM gave null for a logprob of an alternative")
     lists = [
         sorted(((lp, _token_id(name)) for name, lp in entries.items()), key=lambda e: (-e[0], e[1]))
         for entries in given["top_logprobs"]
@@ -259,6 +274,12 @@ def _generation(choice: dict[str, Any], top_k: int) -> Generation:
     if reason not in ("stop", "length"):
         raise RequestError(f"vLLM ended a generation with finish_reason {reason!r}")
     return Generation(token_ids=tokens, scores=scores, finish_reason=reason)
+
+
+def _cached_tokens(answer: bytes) -> int | None:
+    """None where it was not started to tell, or its fork does not."""
+    details = (orjson.loads(answer).get("usage") or {}).get("prompt_tokens_details") or {}
+    return details.get("cached_tokens")
 
 
 def _token_id(name: str) -> int:

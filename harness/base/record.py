@@ -44,6 +44,14 @@ class Scores:
             top_logprobs=self.top_logprobs[:, :k],
         )
 
+    def copied(self) -> Scores:
+        """The same in arrays of their own, which hold no larger ones in memory."""
+        return Scores(
+            logprobs=self.logprobs.copy(),
+            top_ids=self.top_ids.copy(),
+            top_logprobs=self.top_logprobs.copy(),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
@@ -52,6 +60,7 @@ class Generation:
     token_ids: tuple[int, ...]  # n, the end-of-sequence token included where it was chosen
     scores: Scores  # n positions
     finish_reason: str  # "stop" or "length"
+    cached_tokens: int | None = None  # of its prompt, from the prefix cache; None: it is not said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,13 +91,17 @@ class Judge:
         alpha: float,
         beta: float,
         statistics: Sequence[Statistic] = STATISTICS,
+        own: Mapping[str, Sequence[Statistic]] | None = None,
     ) -> None:
-        """`groups`: name -> (how many prompts there are, what they are held to)."""
+        """`groups`: name -> (how many prompts there are, what they are held to).
+
+        `own`: name -> what that group is judged by instead of `statistics`.
+        """
         self.level = level
         self.alpha = alpha
         self.beta = beta
         self._series = {
-            name: [_Series(statistic, population, tolerance) for statistic in statistics]
+            name: [_Series(one, population, tolerance) for one in (own or {}).get(name, statistics)]
             for name, (population, tolerance) in groups.items()
         }
 

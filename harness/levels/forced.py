@@ -16,6 +16,7 @@ from harness.checker.shares import SHARES
 from harness.client import BUSY
 from harness.levels import askable, prefixed, telling
 from harness.levels.state import Check, Finding
+from harness.levels.turn import TOP_K
 
 TITLE = "teacher-forced: the reference's tokens, scored"
 
@@ -73,12 +74,14 @@ def _take(order: Iterator[int], size: int) -> list[int]:
 
 
 def _scores(check: Check, rows: list[int]) -> list[Scores]:
-    """The candidate's scores of trace rows, asked together; kept for the comparisons of L1."""
+    """The candidate's scores of trace rows, asked together; L1 takes up what it can draw."""
     sequences = [check.trace[row].token_ids for row in rows]
     given = askable.alternatives(check, "score", check.top_k)
     answers = check.asker.score(sequences, given, at_once=BUSY)
     check.tokens += sum(map(len, sequences))
-    check.scores.update(zip(rows, answers, strict=True))
+    for row, answer in zip(rows, answers, strict=True):
+        if row in check.kept:
+            check.scores[row] = answer.best(TOP_K).copied()
     return answers
 
 

@@ -59,7 +59,7 @@ class Check:
     histogram: Histogram = field(default_factory=Histogram)
     worst: Finding = field(default_factory=Finding)
     tokens: int = 0
-    alone: dict[int, Scores] = field(default_factory=dict)  # of the L1 batch at hand
+    kept: frozenset[int] = frozenset()  # the rows of `scores`, which L1 takes up
     scores: dict[int, Scores] = field(default_factory=dict)  # row -> what the busy server said
     classes: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     texts: dict[int, str] = field(default_factory=dict)

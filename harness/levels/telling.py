@@ -13,6 +13,7 @@ WORDS = {
     "K": "divergence of the distributions, nats a token",
     "F": "share of tokens with another, decisive top-1",
     "S": "share of sequences with a stretch far off",
+    "G": "what the reference's own choice is more probable by, nats a token",
 }
 
 
@@ -25,7 +26,7 @@ def _far_off(row: StatisticRow) -> str:
 
 def _telling(row: StatisticRow) -> tuple[int, float]:
     """What says most to a reader first: A is clipped a token, and F has hardly any tolerance."""
-    return "KASF".index(row.statistic), -_ratio(row)
+    return "KASFG".index(row.statistic), -_ratio(row)
 
 
 def _ratio(row: StatisticRow) -> float:

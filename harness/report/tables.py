@@ -11,6 +11,7 @@ from harness.report.text import number, odds, percent, shown, token
 from harness.verdict import Verdict
 from launchers.capabilities import TITLES
 
+STATISTICS = "AKFSG"  # in the order of the columns
 SIGNS = {Word.EQUIVALENT: "=", Word.DIFFERENT: "≠", Word.INCONCLUSIVE: "?"}
 
 
@@ -137,10 +138,11 @@ def _heat(level: str, rows: Sequence[StatisticRow]) -> str:
     groups: dict[str, dict[str, StatisticRow]] = {}
     for row in rows:
         groups.setdefault(row.group, {})[row.statistic] = row
-    names = sorted({row.statistic for row in rows}, key="AKFS".index)
+    names = sorted({row.statistic for row in rows}, key=STATISTICS.index)
     body = "".join(
-        f'<tr><th scope="row">{shown(group)}</th>{"".join(_cell(found[name]) for name in names)}'
-        f'<td class="n">{found[names[0]].units}/{found[names[0]].population}</td></tr>'
+        f'<tr><th scope="row">{shown(group)}</th>'
+        + "".join(_cell(found.get(name)) for name in names)
+        + f'<td class="n">{_drawn(next(iter(found.values())))}</td></tr>'
         for group, found in groups.items()
     )
     caption = (
@@ -162,7 +164,13 @@ def _strongest(row: StatisticRow) -> str:
     )
 
 
-def _cell(row: StatisticRow) -> str:
+def _drawn(row: StatisticRow) -> str:
+    return f"{row.units}/{row.population}"
+
+
+def _cell(row: StatisticRow | None) -> str:
+    if row is None:
+        return '<td class="n quiet">-</td>'
     mean = row.shown()
     if mean is None:
         return '<td class="n quiet">not drawn</td>'

@@ -48,7 +48,9 @@ def number(value: float) -> str:
     if value == 0:
         return "0"
     if size >= 9.995e5 or size < 9.995e-4:
-        mantissa, exponent = f"{value:.2g}".split("e") if size < 1e-4 else f"{value:.1e}".split("e")
+        mantissa, exponent = f"{value:.1e}".split("e")
+        if size < 1e-4:
+            mantissa = mantissa.removesuffix(".0")
         return f"{mantissa}×{power(int(exponent))}".replace("-", "−")
     return (f"{value:,.0f}" if size >= 99.95 else f"{value:.3g}").replace("-", "−")
 

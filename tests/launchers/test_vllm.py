@@ -75,7 +75,7 @@ def changed(table: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return table
 
 
-def test_the_command_line_is_the_pins_and_nothing_more() -> None:
+def test_the_command_line_is_the_pins_and_what_changes_no_output() -> None:
     loaded = pins.load("tiny-moe/vllm-cpu")
     args = {
         "dtype": "float32",
@@ -89,7 +89,7 @@ def test_the_command_line_is_the_pins_and_nothing_more() -> None:
     assert command.argv == (
         *("/e/bin/python", "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", str(pins.MODELS / "tiny-moe"), "--served-model-name", "tiny-moe"),
-        *("--host", "127.0.0.1", "--port", "8123"),
+        *("--host", "127.0.0.1", "--port", "8123", "--enable-prompt-tokens-details"),
         *("--dtype", "float32", "--max-model-len", "2048"),
         *("--enforce-eager", "--no-enable-prefix-caching"),
         *("--hf-overrides", '{"rope_theta": 20000.0}'),

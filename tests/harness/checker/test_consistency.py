@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.record import Scores
-from harness.checker.consistency import CUTS, at_cuts, cuts, stacked
+from harness.checker.consistency import (
+    CUTS,
+    FEWEST,
+    at_cuts,
+    cuts,
+    first_unequal,
+    groups,
+    kept,
+    schedule,
+    stacked,
+)
 from tests.building import log_softmax, top
 
 
@@ -56,3 +66,34 @@ def test_stacked_parts_are_judged_by_the_token_that_is_asked() -> None:
 def test_a_token_that_is_not_listed_lies_at_the_smallest_that_is() -> None:
     found = stacked([single([3, 5], [-0.1, -2.0])], np.array([9], dtype=np.int32))
     assert found.logprobs == pytest.approx([-2.0])
+
+
+@given(st.integers(1, 700), st.integers(0, 5))
+def test_every_prompt_is_drawn_once_and_each_group_knows_how_many_it_has(
+    population: int, seed: int
+) -> None:
+    rounds = schedule(population, seed)
+    assert sorted(row for one in rounds for row in one.rows) == list(range(population))
+    assert all(one.hit | one.hit_decoding == set(one.rows) for one in rounds)
+    found = groups(rounds)
+    loads = [group for name, group in found.items() if name.startswith("busy at")]
+    assert sum(group.population for group in loads) <= 2 * population
+    assert all(group.population >= min(FEWEST, population) // 2 for group in loads)
+    hits = found["cache hit"].population + found["cache hit, decoding"].population
+    assert found["cache"].population == hits
+    assert population < 2 * FEWEST or hits == population
+
+
+def test_what_is_kept_of_l2_does_not_grow_with_the_trace() -> None:
+    assert len(kept(schedule(100, 0))) == 100
+    assert len(kept(schedule(10_000, 0))) == 116
+
+
+def test_the_first_unequal_position_is_found_in_any_array() -> None:
+    one = top(log_softmax(np.arange(12.0).reshape(3, 4)), [0, 1, 2], 2)
+    other = top(log_softmax(np.arange(12.0).reshape(3, 4)), [0, 1, 2], 2)
+    assert first_unequal(one, other) is None
+    other.top_logprobs[1, 1] = np.nextafter(other.top_logprobs[1, 1], 0)
+    assert first_unequal(one, other) == 1
+    other.logprobs[0] = np.nextafter(other.logprobs[0], 0)
+    assert first_unequal(one, other) == 0
