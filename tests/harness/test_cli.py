@@ -37,6 +37,15 @@ FROZEN = {
         "--seed",
         "--set",
     ],
+    "compare": [
+        "REFERENCE",
+        "CANDIDATE",
+        "--alpha",
+        "--json",
+        "--margin",
+        "--seed",
+        "--sequential",
+    ],
     "demo": [],
     "doctor": ["PIN...", "--json", "--profile", "--set"],
     "env build": ["PIN"],
@@ -244,7 +253,7 @@ try:
     main()
 except SystemExit as end:
     assert not end.code
-heavy = {"numpy", "pyarrow", "httpx", "orjson", "torch"} & set(sys.modules)
+heavy = {"numpy", "pyarrow", "httpx", "orjson", "scipy", "torch"} & set(sys.modules)
 print("heavy:", sorted(heavy))
 """
 
