@@ -77,7 +77,7 @@ def test_holm_makes_one_of_many_suites_need_more() -> None:
 
 
 def test_suites_may_differ_together_and_none_by_itself() -> None:
-    reference, candidate = losing(14, 1, 50)
+    reference, candidate = losing(16, 1, 50)
     both = [[*once(scores, "a"), *once(scores, "b")] for scores in (reference, candidate)]
     result = found(both[0], both[1], sequential=True)
     assert (result.word, result.different) == (Word.DIFFERENT, ())
@@ -150,7 +150,7 @@ def test_what_cannot_be_said_is_named_and_is_no_number(
     for suite in result.suites:
         assert suite.interval is None
         assert "there is no discordant pair" not in notes or suite.p is None
-    assert ("case" in telling.headline(result)) and "nan" not in telling.headline(result)
+    assert "nan" not in telling.headline(result) + notes
 
 
 def test_all_lost_is_different_though_a_bootstrap_sees_no_spread() -> None:
@@ -184,26 +184,28 @@ def test_cases_with_repeats_are_judged_whole() -> None:
     reference = repeated((rng.random((30, 32)) < solved[:, None]).astype(float).tolist())
     same = repeated((rng.random((30, 32)) < solved[:, None]).astype(float).tolist())
     worse = repeated((rng.random((30, 32)) < 0.85 * solved[:, None]).astype(float).tolist())
-    healthy, faulty = (found(reference, x, margin=0.05) for x in (same, worse))
+    healthy, faulty = (found(reference, x, margin=0.08) for x in (same, worse))
     assert (healthy.word, faulty.word) == (Word.INCONCLUSIVE, Word.DIFFERENT)
     assert (healthy.within, faulty.within) == (True, False)
     assert healthy.suites[0].test == "sign flips, cases whole"
-    assert found(reference, same, margin=0.05, sequential=True).within is False
+    assert found(reference, same, margin=0.08, sequential=True).within is False
 
 
 def test_engines_that_are_the_same_are_called_different_no_more_often_than_promised() -> None:
-    """Three suites, 400 runs at alpha .05, seeded. With other seeds a right test fails in 1 of
+    """Three suites, 200 runs at alpha .05, seeded. With other seeds a right test fails in 1 of
     1,000 runs."""
     rng = np.random.default_rng(20260402)
-    for sequential in (False, True):
-        wrong = 0
-        for _ in range(400):
-            sides = [
-                [r for name in "abc" for r in once((rng.random(40) < 0.7).tolist(), name)]
-                for _ in range(2)
-            ]
-            wrong += found(*sides, alpha=0.05, sequential=sequential).word is Word.DIFFERENT
-        assert wrong <= binom.ppf(0.999, 400, 0.05)
+    at_once = at_any_moment = 0
+    for _ in range(200):
+        reference, candidate = (
+            [r for name in "abc" for r in once((rng.random(40) < 0.7).tolist(), name)]
+            for _ in range(2)
+        )
+        result = found(reference, candidate, alpha=0.05)
+        at_once += result.word is Word.DIFFERENT
+        assert result.log10_average is not None
+        at_any_moment += result.log10_average >= np.log10(20)
+    assert max(at_once, at_any_moment) <= binom.ppf(0.999, 200, 0.05)
 
 
 def test_a_drop_of_just_the_margin_passes_over_cases_in_about_the_promised_share() -> None:
