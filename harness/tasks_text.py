@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -91,13 +92,14 @@ def to_table(finding: TasksFinding) -> dict[str, Any]:
         "question": asdict(finding.question),
         "different": finding.different,
         "log10_average": finding.log10_average,
-        "suites": [_suite(suite) for suite in finding.suites],
+        "suites": [_suite(suite, finding.different) for suite in finding.suites],
         "notes": telling.notes(finding),
     }
 
 
-def _suite(suite: SuiteFinding) -> dict[str, Any]:
+def _suite(suite: SuiteFinding, different: Sequence[str]) -> dict[str, Any]:
     table = asdict(suite)
     paired = table.pop("paired")
     counts = {k: v for k, v in paired.items() if k not in ("cases", "lowest", "highest")}
-    return {**counts, "cases": len(suite.paired.cases), "direction": suite.direction, **table}
+    direction = suite.direction if suite.paired.suite in different else None
+    return {**counts, "cases": len(suite.paired.cases), "direction": direction, **table}

@@ -224,6 +224,8 @@ def test_a_consensus_that_cannot_be_had_is_refused(
         (["record", PIN], ["output"]),
         (["record", "no/such", "-o", "x.trace"], ["no/such"]),
         (["record", PIN, "-o", "x.trace", "--tokens-from", "no/other"], ["no/other"]),
+        (["compare", "absent.jsonl", "x.jsonl"], ["absent.jsonl", "cannot be read"]),
+        (["compare", "x.jsonl"], ["candidate"]),
         (["env", "build", "no/such"], ["no/such"]),
         (["env", "remove", "no-such"], ["no-such"]),
         (["frobnicate"], ["frobnicate"]),

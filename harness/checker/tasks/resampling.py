@@ -54,7 +54,8 @@ def interval(lowest: Floats, highest: Floats, level: float, rng: np.random.Gener
 
     From the low end of `lowest` to the high end of `highest` (`pairing`). Efron and Tibshirani,
     "An Introduction to the Bootstrap", 1993, chapter 13. It covers less than `level` where cases
-    are few (simulated in its test: 97 % instead of 99 % at 30), and nothing is decided by it.
+    are few (at 30 of 32 repeats 92 % where 95 % are said, 98 % where 99 %; at 200 of one answer
+    what it says: 1,000 simulated runs each), and nothing is decided by it.
     ValueError where all cases have the same difference: the bootstrap sees no spread then.
     """
     if len(lowest) < 2 or np.ptp(lowest) < TIE or np.ptp(highest) < TIE:

@@ -47,8 +47,11 @@ class SuiteFinding:
 
     @property
     def direction(self) -> str:
-        """Where the evidence points, with or without being enough."""
-        return "worse" if self.log10_worse >= self.log10_better else "better"
+        """Where enough evidence points: none of these tests says "worse" of a mean that is not
+        lower (ln 2 - ln(1 + exp(2 s x)) is concave, and a flip of signs raises half of all sums).
+        """
+        assert self.difference is not None
+        return "worse" if self.difference[1] < 0 else "better"
 
 
 def look(paired: Paired, question: Question, suites: int, rng: np.random.Generator) -> SuiteFinding:

@@ -23,11 +23,11 @@ def headline(finding: TasksFinding) -> str:
     if not named:  # only the average of the suites is enough
         leading = max(looked, key=lambda s: s.log10_either)
         return (
-            f"the suites differ together and none by itself; {leading.paired.suite} says most: "
-            f"{leading.direction}, {_evidence(finding, looked)}"
+            "the suites differ together and none by itself; most is said by "
+            f"{_what(leading)}: {_evidence(finding, looked)}"
         )
-    parts = "; ".join(f"{s.direction} in {s.paired.suite} by {_size(s)}" for s in named)
-    return f"the candidate is {parts}: {_evidence(finding, named)}"
+    parts = "; ".join(_what(suite) for suite in named)
+    return f"{parts}: {_evidence(finding, named)}"
 
 
 def _evidence(finding: TasksFinding, suites: list[SuiteFinding]) -> str:
@@ -44,11 +44,12 @@ def _evidence(finding: TasksFinding, suites: list[SuiteFinding]) -> str:
     return f"smallest p {min(known):.2g} after Holm over {_plural(looked, 'suite')}, in one look"
 
 
-def _size(suite: SuiteFinding) -> str:
-    assert suite.difference is not None
-    low, high = sorted(abs(100 * bound) for bound in suite.difference)
-    between = f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}"
-    return f"{between} pt ({suite.lost} lost, {suite.won} won of {len(suite.paired.cases)} cases)"
+def _what(suite: SuiteFinding) -> str:
+    return (
+        f"{suite.paired.suite}, {suite.direction} "
+        f"({points(suite.difference, sign=True)} pt, {suite.lost} lost and {suite.won} won of "
+        f"{len(suite.paired.cases):,} cases)"
+    )
 
 
 def margin(finding: TasksFinding) -> str | None:

@@ -5,9 +5,9 @@ asked. Where each case is asked once the answer is a wealth (`betting.log_within
 number of cases and at any moment. Cases with repeats are few, and their differences small against
 the range that such a bet must reckon with; there the answer is Student's t over the cases' means,
 in one look (Cameron and Miller, "A practitioner's guide to cluster-robust inference", Journal of
-Human Resources 50, 2015): an approximation, which at 30 cases of 32 repeats is wrong in about the
-share promised (simulated in its test). It needs spread between cases, and `sequential` never
-uses it.
+Human Resources 50, 2015). That is an approximation: at 30 cases of 32 repeats it is wrong in 5.5 %
+of runs where 5 % are said, and in 0.5 % where 0.5 % are (8,000 simulated runs each). It needs
+spread between cases, and `sequential` never uses it.
 """
 
 from __future__ import annotations

@@ -90,6 +90,16 @@ def test_a_case_that_went_better_never_adds_evidence_of_worse(
     assert log_within(better, 0.05) >= log_within(differences, 0.05) - 1e-9
 
 
+@settings(deadline=None)
+@given(DIFFERENCES.filter(len))
+def test_there_is_no_evidence_of_worse_where_the_mean_is_not_lower(differences: Floats) -> None:
+    """Many small losses and a few large wins are not called a drop."""
+    if log_worse(differences) > 1e-9:
+        assert differences.mean() < 0
+    if log_worse(-differences) > 1e-9:
+        assert differences.mean() > 0
+
+
 def test_no_case_is_no_evidence_and_ten_thousand_do_not_overflow() -> None:
     none = np.zeros(0)
     assert (log_worse(none), log_within(none, 0.1)) == (0.0, 0.0)

@@ -48,8 +48,8 @@ def test_a_clear_direction_is_different_and_said(
     result = found(once(reference, "maths"), once(candidate, "maths"), sequential=sequential)
     assert (result.word, result.different) == (Word.DIFFERENT, ("maths",))
     said = telling.headline(result)
-    points = 100 * abs(lost - won) / (lost + won + 200)
-    assert f"{direction} in maths by {points:.1f} pt ({lost} lost, {won} won of" in said
+    points = 100 * (won - lost) / (lost + won + 200)
+    assert f"maths, {direction} ({points:+.1f} pt, {lost} lost and {won} won of" in said
 
 
 @pytest.mark.parametrize("sequential", [False, True])

@@ -58,10 +58,10 @@ def test_a_p_is_never_zero_and_a_seed_gives_it_again() -> None:
 
 
 def test_sign_flips_of_engines_that_are_the_same_say_five_percent_in_one_of_twenty() -> None:
-    """1,000 suites, seeded; with other seeds a right test fails in 1 of 1,000 runs (binomial)."""
+    """400 suites, seeded; with other seeds a right test fails in 1 of 1,000 runs (binomial)."""
     source = rng(20260401)
-    wrong = sum(resampling.sign_flip(repeated(source), source) <= 0.05 for _ in range(1000))
-    assert wrong <= stats.binom.ppf(0.999, 1000, 0.05)
+    wrong = sum(resampling.sign_flip(repeated(source), source) <= 0.05 for _ in range(400))
+    assert wrong <= stats.binom.ppf(0.999, 400, 0.05)
 
 
 def test_the_bootstraps_interval_is_that_of_scipy() -> None:
@@ -72,6 +72,20 @@ def test_the_bootstraps_interval_is_that_of_scipy() -> None:
     ours = resampling.interval(differences, differences, 0.95, rng(5))
     spread = float(differences.std()) / np.sqrt(CASES)
     assert ours == pytest.approx([theirs.low, theirs.high], abs=0.15 * spread)
+
+
+def test_the_interval_covers_about_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 suites of engines that are the same, seeded. At 30 cases it covers 92 % where it says
+    95 %; with other seeds a share outside these ends comes in 1 of 1,000 runs."""
+    monkeypatch.setattr(resampling, "REDRAWN", 999)
+    source = rng(20260404)
+    covered = 0
+    for _ in range(300):
+        differences = repeated(source)
+        low, high = resampling.interval(differences, differences, 0.95, source)
+        covered += low <= 0 <= high
+    least, most = stats.binom.ppf([0.0005, 0.9995], 300, 0.92)
+    assert least <= covered <= most
 
 
 def test_many_different_values_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
