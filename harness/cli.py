@@ -185,6 +185,41 @@ def record(
 
 
 @app.command()
+def compare(
+    reference: Annotated[Path, typer.Argument(help="Scored records: JSON, one a line.")],
+    candidate: Annotated[Path, typer.Argument(help="Those of the same cases, another engine.")],
+    margin: Annotated[
+        float | None, typer.Option(help="Is it not worse by more than this? 0.03 is 3 points.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Chance of a wrong DIFFERENT, at most.")] = 0.005,
+    sequential: Annotated[
+        bool, typer.Option("--sequential", help="The runs go on, and are looked at again.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of sign flips and bootstrap.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Whether one engine scores better or worse than another: DIFFERENT or INCONCLUSIVE."""
+    import numpy as np
+
+    from harness import tasks_text
+    from harness.base import scored
+    from harness.checker.tasks import comparing
+    from harness.checker.tasks.suite import Question
+
+    for name, value in (("--alpha", alpha), ("--margin", margin)):
+        if value is not None and not 0 < value < 1:
+            raise ConfigError(f"{name} is {value}; it must lie between 0 and 1")
+    finding = comparing.compare(
+        scored.read(reference),
+        scored.read(candidate),
+        Question(alpha=alpha, margin=margin, sequential=sequential),
+        np.random.default_rng(seed),
+    )
+    (tasks_text.show_json if as_json else tasks_text.show)(finding)
+    raise typer.Exit(tasks_text.EXIT_CODES[finding.word])
+
+
+@app.command()
 def doctor(
     pin: Annotated[
         list[str] | None, typer.Argument(help="Pins (MODEL/NAME or a path); none: the node alone.")

@@ -12,5 +12,6 @@ def run(check: Check) -> tuple[Word | None, list[str]]:
     """Not asked."""
     del check
     return None, [
-        "benchmarks say better or worse; two runs of scored records are compared by themselves"
+        "benchmarks say better or worse: enginediff compare REFERENCE.jsonl CANDIDATE.jsonl, "
+        "of two runs' scored records"
     ]

@@ -37,6 +37,15 @@ FROZEN = {
         "--seed",
         "--set",
     ],
+    "compare": [
+        "REFERENCE",
+        "CANDIDATE",
+        "--alpha",
+        "--json",
+        "--margin",
+        "--seed",
+        "--sequential",
+    ],
     "demo": [],
     "doctor": ["PIN...", "--json", "--profile", "--set"],
     "env build": ["PIN"],
@@ -215,6 +224,8 @@ def test_a_consensus_that_cannot_be_had_is_refused(
         (["record", PIN], ["output"]),
         (["record", "no/such", "-o", "x.trace"], ["no/such"]),
         (["record", PIN, "-o", "x.trace", "--tokens-from", "no/other"], ["no/other"]),
+        (["compare", "absent.jsonl", "x.jsonl"], ["absent.jsonl", "cannot be read"]),
+        (["compare", "x.jsonl"], ["candidate"]),
         (["env", "build", "no/such"], ["no/such"]),
         (["env", "remove", "no-such"], ["no-such"]),
         (["frobnicate"], ["frobnicate"]),
@@ -244,7 +255,7 @@ try:
     main()
 except SystemExit as end:
     assert not end.code
-heavy = {"numpy", "pyarrow", "httpx", "orjson", "torch"} & set(sys.modules)
+heavy = {"numpy", "pyarrow", "httpx", "orjson", "scipy", "torch"} & set(sys.modules)
 print("heavy:", sorted(heavy))
 """
 
