@@ -5,6 +5,7 @@ continue     the reference's own tokens, sampled at T = 1; `sequences` says when
 score        the logprobs and the top k of prompt and continuation, one sequence at a time
 pool         the same sequences by every benign configuration of every numerics class
 calibrate    tolerances, per class and stratum
+samples      the reference's own texts, for a candidate that gives texts alone
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import recording, sequences
+from harness import recording, samples, sequences
 from harness.base.case import Case
 from harness.base.errors import ConfigError
 from harness.candidate import Opened
@@ -33,7 +34,7 @@ from launchers.reference import ReferenceDialect
 
 Announce = Callable[[str], None]
 TOP_K = 20  # vLLM's own limit
-RECIPE = 1  # raised when a trace of the same pin and corpus would come out otherwise
+RECIPE = 2  # raised when a trace of the same pin and corpus would come out otherwise
 
 
 def record(
@@ -45,10 +46,12 @@ def record(
     announce: Announce,
     classes: Sequence[str],
     continue_by: Open | None = None,
+    texts: bool = True,
 ) -> None:
     """Writes the trace of a running reference to `path`. Raises before anything is written.
 
     `continue_by`: opens the engine that continues the prompts instead of the reference.
+    `texts`: with texts of the reference's own, for candidates that give nothing else.
     """
     reference = _reference(opened)
     sampling: dict[str, Any] = {"temperature": 1.0, "seed": SEED, "new_tokens": NEW_TOKENS}
@@ -74,8 +77,11 @@ def record(
     }
     if told.rendered_by is not None:
         manifest["rendered_by"] = told.rendered_by
+    more = samples.members(opened, rows, announce) if texts else {}
     announce(f"writing {path}")
-    recording.write(path, manifest=manifest, sequences=rows, pool=pool, vocabulary=vocabulary)
+    recording.write(
+        path, manifest=manifest, sequences=rows, pool=pool, vocabulary=vocabulary, more=more
+    )
 
 
 def _reference(opened: Opened) -> ReferenceDialect:

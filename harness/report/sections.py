@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.checker.outcome import LevelResult
+from harness.report import blackbox
 
 # level -> its findings as HTML; a level without a row here has no section.
-SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "black box": blackbox.section,
+}
 
 
 def of(level: LevelResult) -> str:

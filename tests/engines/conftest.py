@@ -85,6 +85,7 @@ def record(
         path=path,
         announce=lambda _: None,
         classes=classes,
+        texts=False,  # 15 s; `trace_with_texts` has them
     )
     return path
 
