@@ -67,10 +67,10 @@ def members(opened: Opened, rows: Iterable[Recorded], announce: Announce) -> dic
     assert isinstance(dialect, ReferenceDialect)
     if dialect.streamed:
         why = "its reference streams its weights, and each token would cost a pass over them all"
-        return {MEMBER: _written(Samples(prompts=(), left_out=why))}
+        return {MEMBER: written(Samples(prompts=(), left_out=why))}
     chosen = _chosen(_able(rows))
     announce(f"texts of the reference's own, of {len(chosen)} prompts")
-    return {MEMBER: _written(_drawn(opened, dialect, chosen))}
+    return {MEMBER: written(_drawn(opened, dialect, chosen))}
 
 
 def read(trace: Trace) -> Samples:
@@ -211,7 +211,8 @@ SCHEMA = pa.schema(
 )
 
 
-def _written(samples: Samples) -> bytes:
+def written(samples: Samples) -> bytes:
+    """The member of a trace."""
     rows: list[dict[str, Any]] = [
         {
             "row": one.row,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -97,7 +97,12 @@ def pool_of(rows: Sequence[Recorded], numerics: str = "fp32") -> list[PoolUnit]:
     ]
 
 
-def write_trace(path: Path, rows: Sequence[Recorded], **more: Any) -> None:
+def write_trace(
+    path: Path,
+    rows: Sequence[Recorded],
+    members: Mapping[str, bytes] | None = None,
+    **more: Any,
+) -> None:
     """A whole trace of `rows` with its tolerances; `more` replaces parts of the manifest."""
     pool = pool_of(rows)
     strata = list(dict.fromkeys(row.case.stratum for row in rows))
@@ -109,7 +114,12 @@ def write_trace(path: Path, rows: Sequence[Recorded], **more: Any) -> None:
     }
     vocabulary = {i: Token(text=f"w{i}", special=False) for i in range(30)}
     recording.write(
-        path, manifest={**manifest, **more}, sequences=rows, pool=pool, vocabulary=vocabulary
+        path,
+        manifest={**manifest, **more},
+        sequences=rows,
+        pool=pool,
+        vocabulary=vocabulary,
+        more=members,
     )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness import candidate, recorder
+from harness import candidate, recorder, recording, samples
 from harness.candidate import Opened
+from harness.recording import Trace
 from suites import corpus
 
 EVERY_FOURTH = 4  # 20 prompts of each stratum: the fewest that can show EQUIVALENT
@@ -57,6 +58,25 @@ def trace_short(reference: Opened, tmp_path_factory: pytest.TempPathFactory) -> 
     """A trace of tiny-moe's shorter strata, for what promises fp32 or bf16."""
     path = tmp_path_factory.mktemp("trace") / "tiny-moe-short.trace"
     return record(reference, path, ("fp32", "bf16"), SHORT)
+
+
+@pytest.fixture(scope="session")
+def trace_with_texts(
+    reference: Opened, trace_short: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The trace of tiny-moe's shorter strata, with texts of the reference's own."""
+    short = Trace(trace_short)
+    rows = [short[row] for row in range(len(short))]
+    path = tmp_path_factory.mktemp("trace") / "texts.trace"
+    recording.write(
+        path,
+        manifest={k: v for k, v in short.manifest.items() if k not in ("schema", "members")},
+        sequences=rows,
+        pool=short.pool(),
+        vocabulary=short.vocabulary(),
+        more=samples.members(reference, rows, lambda _: None),
+    )
+    return path
 
 
 @pytest.fixture(scope="session")

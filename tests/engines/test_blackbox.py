@@ -10,12 +10,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from harness import recording, samples
 from harness.candidate import Opened
 from harness.client import Endpoint
-from harness.recording import Trace
 from launchers.dialect import Request
 from tests.building import answer, serving
 from tests.engines.command_line import run, verdict_of
@@ -63,25 +59,6 @@ def texts_alone(engine: Opened, changed: Callable[[Body], Body] = as_asked) -> G
         serving(TextsAlone(server=server, changed=changed)) as url,
     ):
         yield url
-
-
-@pytest.fixture(scope="session")
-def trace_with_texts(
-    reference: Opened, trace_short: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The trace of tiny-moe's shorter strata, with texts of the reference's own."""
-    short = Trace(trace_short)
-    rows = [short[row] for row in range(len(short))]
-    path = tmp_path_factory.mktemp("trace") / "texts.trace"
-    recording.write(
-        path,
-        manifest={k: v for k, v in short.manifest.items() if k not in ("schema", "members")},
-        sequences=rows,
-        pool=short.pool(),
-        vocabulary=short.vocabulary(),
-        more=samples.members(reference, rows, lambda _: None),
-    )
-    return path
 
 
 def black_box(verdict: dict[str, Any]) -> dict[str, Any]:
