@@ -5,6 +5,7 @@ continue     the reference's own tokens, sampled at T = 1; `sequences` says when
 score        the logprobs and the top k of prompt and continuation, one sequence at a time
 pool         the same sequences by every benign configuration of every numerics class
 calibrate    tolerances, per class and stratum
+samples      the reference's own texts, for a candidate that gives texts alone
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import recording, sequences, templates
+from harness import recording, samples, sequences, templates
 from harness.base.case import Case
 from harness.base.errors import ConfigError
 from harness.candidate import Opened
@@ -45,10 +46,12 @@ def record(
     announce: Announce,
     classes: Sequence[str],
     continue_by: Open | None = None,
+    texts: bool = True,
 ) -> None:
     """Writes the trace of a running reference to `path`. Raises before anything is written.
 
     `continue_by`: opens the engine that continues the prompts instead of the reference.
+    `texts`: with texts of the reference's own, for candidates that give nothing else.
     """
     reference = _reference(opened)
     sampling: dict[str, Any] = {"temperature": 1.0, "seed": SEED, "new_tokens": NEW_TOKENS}
@@ -74,6 +77,7 @@ def record(
     }
     if told.rendered_by is not None:
         manifest["rendered_by"] = told.rendered_by
+    more = samples.members(opened, rows, announce) if texts else {}
     announce(f"writing {path}")
     recording.write(
         path,
@@ -81,7 +85,7 @@ def record(
         sequences=rows,
         pool=pool,
         vocabulary=vocabulary,
-        more=templates.recorded(opened, announce),
+        more={**templates.recorded(opened, announce), **more},
     )
 
 

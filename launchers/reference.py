@@ -138,6 +138,7 @@ class ReferenceDialect:
     def __init__(self, *, model: str, streamed: bool = False) -> None:
         """`streamed`: each request costs a pass over all the weights, however much it asks."""
         self.model = model
+        self.streamed = streamed
         self._timeout_s = STREAMED_TIMEOUT_S if streamed else None
         self._pool = streamed_pool if streamed else benign_pool
         self.sequences_per_request = ALL_AT_ONCE if streamed else 16
@@ -200,14 +201,16 @@ class ReferenceDialect:
         sampling: SamplingTable,
         seeds: Sequence[int] | None,
         top_k: int,
+        batch: int = 16,
     ) -> Request:
+        """`batch`: sequences that are computed at a time, at most."""
         body = {
             "sequences": [list(tokens) for tokens in sequences],
             "max_new_tokens": max_new_tokens,
             "temperature": sampling.temperature,
             "seeds": list(seeds or range(len(sequences))),
             "top_k": top_k,
-            "batch": min(self.sequences_per_request, 16),
+            "batch": batch,
             "stop_ids": None,
         }
         return Request(path="/generate", body=body, timeout_s=self._timeout_s)
@@ -236,6 +239,16 @@ class ReferenceDialect:
     def detokenized(self, answer: bytes) -> tuple[list[str], list[bool]]:
         table = orjson.loads(answer)
         return table["texts"], table["special"]
+
+    def decode(self, sequences: Sequence[Tokens]) -> Request:
+        """Asks how whole sequences read, special tokens left out."""
+        return Request(path="/decode", body={"sequences": [list(tokens) for tokens in sequences]})
+
+    def decoded(self, answer: bytes, expected: int) -> list[str]:
+        texts: list[str] = orjson.loads(answer)["texts"]
+        if len(texts) != expected:
+            raise RequestError(f"the reference read {len(texts)} sequences of {expected}")
+        return texts
 
 
 def _arrays(answer: bytes) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class ReferenceHttpServer(ThreadingHTTPServer):
             "/render": service.render,
             "/tokenize": service.tokenize,
             "/detokenize": service.detokenize,
+            "/decode": service.decode,
             "/score": service.score,
             "/generate": service.generate,
         }

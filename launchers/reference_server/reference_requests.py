@@ -140,6 +140,11 @@ def parse_token_ids(body: Any, limits: ModelLimits) -> list[int]:
     return _ids(fields["token_ids"], "token_ids", limits)
 
 
+def parse_sequences(body: Any, limits: ModelLimits) -> list[list[int]]:
+    fields = _fields(body, "the request", ("sequences",), ())
+    return _sequences(fields["sequences"], limits, room=0)
+
+
 def _require_unicode(text: str, name: str) -> None:
     """JSON can spell half of a surrogate pair, which no tokenizer takes."""
     if any("\ud800" <= character <= "\udfff" for character in text):

@@ -23,6 +23,7 @@ from reference_requests import (
     parse_generate,
     parse_render,
     parse_score,
+    parse_sequences,
     parse_text,
     parse_token_ids,
 )
@@ -104,6 +105,9 @@ class ReferenceService:
     def detokenize(self, body: Any) -> dict[str, Any]:
         ids = parse_token_ids(body, self._limits)
         return {"texts": self._tokens.decode_each(ids), "special": self._tokens.are_special(ids)}
+
+    def decode(self, body: Any) -> dict[str, Any]:
+        return {"texts": self._tokens.decode(parse_sequences(body, self._limits))}
 
     def score(self, body: Any) -> bytes:
         request = parse_score(body, self._limits, self._flavour)

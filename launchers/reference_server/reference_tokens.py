@@ -55,6 +55,15 @@ class Tokens:
             for token in ids
         ]
 
+    def decode(self, sequences: list[list[int]]) -> list[str]:
+        """One string a sequence, special tokens left out, as an engine's API gives it."""
+        return [
+            self._tokenizer.decode(
+                ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            for ids in sequences
+        ]
+
     def are_special(self, ids: list[int]) -> list[bool]:
         return [token in self._special for token in ids]
 
@@ -68,7 +77,7 @@ class NoTokens:
     def render(self, *_: object) -> list[int]:
         raise RequestError(f"this server takes and gives token ids only: {self.lacking}")
 
-    encode = decode_each = are_special = render
+    encode = decode = decode_each = are_special = render
 
 
 def _with_parsed_arguments(message: dict) -> dict:

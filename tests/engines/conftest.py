@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness import candidate, recorder
+from harness import candidate, recorder, recording, samples
 from harness.candidate import Opened
+from harness.recording import Trace
 from suites import corpus
 
 EVERY_FOURTH = 4  # 20 prompts of each stratum: the fewest that can show EQUIVALENT
@@ -60,6 +61,25 @@ def trace_short(reference: Opened, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def trace_with_texts(
+    reference: Opened, trace_short: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The trace of tiny-moe's shorter strata, with texts of the reference's own."""
+    short = Trace(trace_short)
+    rows = [short[row] for row in range(len(short))]
+    path = tmp_path_factory.mktemp("trace") / "texts.trace"
+    recording.write(
+        path,
+        manifest={k: v for k, v in short.manifest.items() if k not in ("schema", "members")},
+        sequences=rows,
+        pool=short.pool(),
+        vocabulary=short.vocabulary(),
+        more=samples.members(reference, rows, lambda _: None),
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
 def trace_k2(open_pin: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trace of tiny-k2's shorter strata."""
     path = tmp_path_factory.mktemp("trace") / "tiny-k2.trace"
@@ -85,6 +105,7 @@ def record(
         path=path,
         announce=lambda _: None,
         classes=classes,
+        texts=False,  # 15 s; `trace_with_texts` has them
     )
     return path
 

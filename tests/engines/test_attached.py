@@ -17,6 +17,7 @@ from launchers.dialect import Request
 from launchers.pins import MODELS
 from tests.building import answer, serving
 from tests.engines.command_line import verdict_of
+from tests.engines.test_blackbox import texts_alone
 from tests.engines.test_check_vllm import ROPE
 
 VLLM_ONLY = ("/version", "/tokenize", "/identity")
@@ -153,10 +154,14 @@ def test_a_lost_generation_prompt_is_different_by_its_counts_alone(
     assert "usage.prompt_tokens is" in verdict["reasons"][0]
 
 
-def test_a_doubled_rope_base_is_different_with_few_alternatives_and_with_none(
-    trace: Path, tmp_path: Path
+def test_a_doubled_rope_base_is_different_with_few_alternatives_with_none_and_by_its_texts(
+    trace: Path, trace_with_texts: Path, tmp_path: Path
 ) -> None:
     with changed(ROPE, tmp_path) as wrong:
+        with texts_alone(wrong) as url:
+            verdict, code = verdict_of(url, "--against", trace_with_texts)
+        assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "black box", 1)
+        assert "depart from the reference's before any near tie" in verdict["reasons"][0]
         for left_out in ({"most": 5}, {"dropped": ("prompt_logprobs",)}):
             with behind(wrong, blocked=VLLM_ONLY, **left_out) as url:
                 verdict, code = verdict_of(url, "--against", trace)
