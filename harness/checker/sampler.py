@@ -91,7 +91,19 @@ def slack(counts: Counts, divergence: Floats, gamma: float) -> float:
     return float((drawn * np.maximum(gamma * divergence, 1e-5)).sum() + CONTAMINATION * drawn.sum())
 
 
-def audit(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """For each word, as ln E, and how large it must be."""
+
+    word: Word
+    log_different: float
+    needed_different: float
+    log_equivalent: float
+    needed_equivalent: float
+    nearest: Parameters  # of the grid
+
+
+def weigh(
     prefixes: Prefixes,
     counts: Counts,
     promised: Parameters,
@@ -100,7 +112,7 @@ def audit(
     most: float,
     alpha: float,
     beta: float,
-) -> Audit:
+) -> Evidence:
     """`slack` and `most`: as in `needed`."""
     points = [
         (replace(setting, top_p=float(p)), float(value))
@@ -116,19 +128,31 @@ def audit(
         word = Word.DIFFERENT
     elif equivalent >= bars[1]:
         word = Word.EQUIVALENT
-    best = _refined(prefixes, counts, _simplest(points, promised))
+    return Evidence(
+        word=word,
+        log_different=different,
+        needed_different=bars[0],
+        log_equivalent=equivalent,
+        needed_equivalent=bars[1],
+        nearest=_simplest(points, promised),
+    )
+
+
+def audit(prefixes: Prefixes, counts: Counts, evidence: Evidence, slack: float) -> Audit:
+    """What the sampler is set to, beside the evidence."""
+    best = _refined(prefixes, counts, evidence.nearest)
     temperature, top_p = _intervals(prefixes, counts, best, slack)
     return Audit(
-        word=word,
+        word=evidence.word,
         temperature=temperature,
         top_p=top_p,
         top_k=best.top_k,
         min_p=best.min_p,
         push=best.push,
-        log_different=different,
-        needed_different=bars[0],
-        log_equivalent=equivalent,
-        needed_equivalent=bars[1],
+        log_different=evidence.log_different,
+        needed_different=evidence.needed_different,
+        log_equivalent=evidence.log_equivalent,
+        needed_equivalent=evidence.needed_equivalent,
     )
 
 

@@ -22,6 +22,7 @@ nucleus costs much, and does not exclude everything.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,49 +66,93 @@ class Parameters:
 def likelihood(prefixes: Prefixes, counts: Counts, setting: Parameters, top_ps: Floats) -> Floats:
     """ln of the probability of `counts` (P, k + 1) at each of `top_ps` (Q,), (Q,).
 
-    `setting.top_p` is not read. The last column of `counts` is the rest.
+    `setting.top_p` is not read. The last column of `counts` is the rest. What `probabilities` says,
+    summed without making each cell: a weight counts alike for all values of top-p that leave it.
     """
-    cells = probabilities(prefixes, setting, top_ps)  # (Q, H, P, k + 1)
-    of_prefix = (np.log(cells) * counts).sum(axis=-1)  # (Q, H, P)
+    cut = _truncated(prefixes, setting, top_ps)
+    sorted_counts = np.take_along_axis(counts[:, :-1], cut.order, axis=1)  # (P, k)
+    weights = np.log(np.maximum(cut.every, 1e-300))
+    constant = (sorted_counts * weights).sum(axis=1)  # (P,)
+    inside = _upto(sorted_counts, cut.inside)  # (Q, H, P) draws in the nucleus
+    outside = sorted_counts.sum(axis=1) - inside
+    mixed = (1 - CONTAMINATION) / cut.total + CONTAMINATION / cut.untruncated
+    rest = np.log(np.maximum(_rest_cell(cut), CONTAMINATION * NO_REST))
+    of_prefix = constant + inside * np.log(mixed) + counts[:, -1] * rest
+    of_prefix += outside * np.log(CONTAMINATION / cut.untruncated)
     return of_prefix.max(axis=1).sum(axis=-1)
 
 
 def probabilities(prefixes: Prefixes, setting: Parameters, top_ps: Floats) -> Floats:
     """Of each cell, (Q, H, P, k + 1): H ways to take what is not known (see above)."""
+    cut = _truncated(prefixes, setting, top_ps)
+    kept = np.arange(cut.every.shape[1]) < cut.inside[..., None]  # (Q, H, P, k)
+    share = (1 - CONTAMINATION) * kept / cut.total[..., None]
+    mixed = cut.every * (share + CONTAMINATION / cut.untruncated[..., None])
+    cells = np.empty((*mixed.shape[:-1], mixed.shape[-1] + 1))
+    back = np.broadcast_to(cut.order, mixed.shape)
+    np.put_along_axis(cells[..., :-1], back, mixed, axis=-1)
+    cells[..., -1] = np.maximum(_rest_cell(cut), CONTAMINATION * NO_REST)
+    return cells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Truncated:
+    """Weights after all operations. Listed tokens stand in descending order of weight."""
+
+    order: npt.NDArray[np.int64]  # (P, k) of the listed tokens
+    every: Floats  # (P, k) weights before anything is cut off
+    unnamed: Floats  # (P, k) those of tokens that no text tells, 0 elsewhere
+    inside: npt.NDArray[np.int64]  # (Q, H, P) how many listed tokens are left
+    left: Floats  # (Q, H, P) weight of the unlisted tokens that are left
+    total: Floats  # (Q, H, P) of all that is left
+    rest: Floats  # (H, P) weight of all unlisted tokens
+    untruncated: Floats  # (H, P) of all tokens
+
+
+def _truncated(prefixes: Prefixes, setting: Parameters, top_ps: Floats) -> _Truncated:
     logits = prefixes.logprobs - setting.push * prefixes.seen
     order = np.argsort(-logits, axis=1, kind="stable")
-    logits = np.take_along_axis(logits, order, axis=1)
+    every = np.exp(np.take_along_axis(logits, order, axis=1) / setting.temperature)  # (P, k)
     named = np.take_along_axis(prefixes.named, order, axis=1)
-    every = np.exp(logits / setting.temperature)  # (P, k)
-    rest, single = _unlisted(prefixes, setting.temperature)  # (H, P), sum and one token
-    least = setting.min_p * every.max(axis=1)  # (P,)
-    kept = np.where(every >= least[:, None], every, 0.0)
+    rest, single = _unlisted(prefixes, setting.temperature)  # (H, P)
+    least = setting.min_p * every[:, 0]  # (P,)
+    listed = (every >= least[:, None]).sum(axis=1)  # (P,) how many are left so far
     kept_rest = np.where(single >= least, rest, 0.0)
-    whole = kept.sum(axis=1) + kept_rest  # (H, P), what top-p takes shares of
+    whole = _upto(every, listed) + kept_rest  # (H, P) what top-p takes shares of
     if setting.top_k:
-        shares_of_everything = whole
-        kept[:, setting.top_k :] = 0.0
-        kept_rest = np.zeros_like(kept_rest)
-        whole = np.broadcast_to(kept.sum(axis=1), rest.shape)
-        whole = np.concatenate((whole[:1], shares_of_everything))
-        rest, kept_rest = (np.concatenate((x[:1], x)) for x in (rest, kept_rest))
-    before = np.cumsum(kept, axis=1) - kept  # (P, k)
+        listed = np.minimum(listed, setting.top_k)
+        own = np.broadcast_to(_upto(every, listed), rest.shape)[:1]
+        whole = np.concatenate((own, whole))
+        rest = np.concatenate((rest[:1], rest))
+        kept_rest = np.zeros_like(rest)
+    before = np.cumsum(every, axis=1) - every  # (P, k)
     limit = top_ps[:, None, None] * whole  # (Q, H, P)
-    nucleus = np.where(before < limit[..., None], kept, 0.0)  # (Q, H, P, k)
-    left = np.clip(limit - kept.sum(axis=1), 0.0, kept_rest)  # (Q, H, P)
+    inside = np.minimum((before < limit[..., None]).sum(axis=-1), listed)
+    left = np.clip(limit - _upto(every, listed), 0.0, kept_rest)
     left = np.where(top_ps[:, None, None] >= 1.0, kept_rest, left)
-    total = nucleus.sum(axis=-1) + left
-    untruncated = every.sum(axis=1) + rest  # (H, P)
-    mixed = (1 - CONTAMINATION) * nucleus / total[..., None] + CONTAMINATION * (
-        every / untruncated[..., None]
+    return _Truncated(
+        order=order,
+        every=every,
+        unnamed=every * ~named,
+        inside=inside,
+        left=left,
+        total=_upto(every, inside) + left,
+        rest=rest,
+        untruncated=every.sum(axis=1) + rest,
     )
-    mixed_rest = (1 - CONTAMINATION) * left / total + CONTAMINATION * rest / untruncated
-    mixed_rest = mixed_rest + (mixed * ~named).sum(axis=-1)
-    cells = np.empty((*mixed.shape[:-1], mixed.shape[-1] + 1))
-    back = np.broadcast_to(order, mixed.shape)
-    np.put_along_axis(cells[..., :-1], back, mixed, axis=-1)
-    cells[..., -1] = np.maximum(mixed_rest, CONTAMINATION * NO_REST)
-    return cells
+
+
+def _rest_cell(cut: _Truncated) -> Floats:
+    """(Q, H, P): unlisted tokens, and those that no text tells."""
+    left = (cut.left + _upto(cut.unnamed, cut.inside)) / cut.total
+    everything = (cut.rest + cut.unnamed.sum(axis=1)) / cut.untruncated
+    return (1 - CONTAMINATION) * left + CONTAMINATION * everything
+
+
+def _upto(values: npt.NDArray[Any], number: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """The sum of the first `number` (..., P) of each row of `values` (P, k), (..., P)."""
+    sums = np.concatenate((np.zeros((len(values), 1)), np.cumsum(values, axis=1)), axis=1)
+    return sums[np.arange(len(values)), number]
 
 
 def _unlisted(prefixes: Prefixes, temperature: float) -> tuple[Floats, Floats]:

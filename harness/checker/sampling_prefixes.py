@@ -10,6 +10,7 @@ there. A prefix where they differ much is worth less than its variance.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,8 @@ from harness.base.record import Bools, Floats
 from harness.checker.sampling import Parameters, Prefixes, probabilities
 
 WANTED = {"rest": 4, "seen": 8, "spread": 20}  # prefixes of each kind; the scarce kinds first
-DRAWS = {"rest": 20, "seen": 56, "spread": 96}  # answers asked of each in a round
+OF_CHATS = {"spread": 10}
+DRAWS = {"rest": 20, "seen": 56, "spread": 88}  # answers asked of each in a round
 OF_ROW = 3  # prefixes of one sequence, at most
 UNNAMED = 0.004  # of the mass: on tokens that no text tells
 SMALL_REST = 0.06
@@ -46,18 +48,20 @@ class Chosen:
     kinds: tuple[str, ...]  # P
 
 
-def choose(candidates: Candidates, promised: Parameters, margin: float) -> Chosen:
+def choose(
+    candidates: Candidates, promised: Parameters, margin: float, wanted: Mapping[str, int]
+) -> Chosen:
     """The best prefixes of each kind under the promise. Fewer than wanted where there are no more.
 
-    `margin`: of the class, added to MARGIN.
+    `margin`: of the class, added to MARGIN. `wanted`: kind -> how many prefixes.
     """
     worth = _worth(candidates, promised, MARGIN + margin)
     taken: list[int] = []
     kinds: list[str] = []
-    for kind, wanted in WANTED.items():
+    for kind, most in wanted.items():
         of_row: dict[int, int] = {}
         for place in np.argsort(-worth[kind], kind="stable").tolist():
-            if kinds.count(kind) == wanted or worth[kind][place] <= 0:
+            if kinds.count(kind) == most or worth[kind][place] <= 0:
                 break
             row = int(candidates.rows[place])
             if place in taken or of_row.get(row, 0) == OF_ROW:

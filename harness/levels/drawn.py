@@ -1,13 +1,14 @@
-"""One-token answers drawn after recorded prefixes, through the completions API: texts alone."""
+"""One-token answers drawn after recorded prefixes: texts alone, of completions or of chats."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.checker.sampling import Counts, Prefixes
 from harness.checker.sampling_prefixes import Candidates, Chosen
@@ -15,7 +16,7 @@ from harness.client import in_parallel
 from harness.levels.state import Check
 from harness.recording import Token
 from launchers import openai_api
-from launchers.dialect import Tokens
+from launchers.dialect import Request, Tokens
 
 AT_ONCE = 8  # requests in flight, each with many answers
 REFUSED = range(400, 500)
@@ -25,7 +26,7 @@ REFUSED = range(400, 500)
 class Question:
     """One prefix, and what its cells are called."""
 
-    prompt: Tokens | str
+    ask: Callable[[Mapping[str, Any]], Request]  # fields of the request -> the request
     length: int  # tokens
     cells: Mapping[str, int]  # text -> column
     draws: int  # answers asked for
@@ -34,15 +35,26 @@ class Question:
 class Drawing:
     """Draws round by round, and counts. `counts` is (P, k + 1), the last column the rest."""
 
-    def __init__(self, check: Check, found: Candidates, chosen: Chosen, *, as_text: bool) -> None:
+    def __init__(
+        self, check: Check, found: Candidates, chosen: Chosen, *, chats: bool, as_text: bool
+    ) -> None:
+        """`chats`: the prefixes are whole chats. `as_text`: others are sent as texts."""
         self.prefixes: Prefixes = found.prefixes.take(chosen.places)
         self.counts: Counts = np.zeros((len(chosen.places), check.top_k + 1), dtype=np.int64)
         self.texts: list[set[str]] = [set() for _ in chosen.places]  # that came, unlisted too
         self.tokens = 0
         self._check = check
+        self._stripped = chats
         vocabulary = check.trace.vocabulary() if as_text else None
         self._questions = [
-            _question(check, found, place, int(draws), vocabulary)
+            Question(
+                ask=_of_chat(check, int(found.rows[place]))
+                if chats
+                else _of_text(check, _prefix(check, found, place), vocabulary),
+                length=int(found.lengths[place]),
+                cells=_cells(check, found, place, stripped=chats),
+                draws=int(draws),
+            )
             for place, draws in zip(chosen.places.tolist(), chosen.draws, strict=True)
         ]
 
@@ -53,11 +65,7 @@ class Drawing:
     def refusal(self, fields: Mapping[str, Any]) -> str | None:
         """Why the endpoint does not draw as it is asked to; None where it does. One request."""
         question = min(self._questions, key=lambda question: question.length)
-        request = openai_api.completion(
-            self._check.asker.dialect.model,
-            question.prompt,
-            {"max_tokens": 1, "n": 2, **fields},
-        )
+        request = question.ask({"max_tokens": 1, "n": 2, **fields})
         reply = self._check.asker.endpoint.ask(request)
         self.tokens += question.length + 2
         if reply.status is not None and reply.status in REFUSED:
@@ -87,38 +95,39 @@ class Drawing:
         self.tokens += self.round_tokens
 
     def _ask(self, question: Question, fields: Mapping[str, Any]) -> list[str]:
-        asker = self._check.asker
-        request = openai_api.completion(
-            asker.dialect.model,
-            question.prompt,
-            {"max_tokens": 1, "n": question.draws, **fields},
-        )
-        choices = openai_api.answered(asker.endpoint.send(request)).choices
+        request = question.ask({"max_tokens": 1, "n": question.draws, **fields})
+        choices = openai_api.answered(self._check.asker.endpoint.send(request)).choices
         if len(choices) != question.draws:
             raise RequestError(f"{len(choices)} answers came where n = {question.draws}")
-        return [choice.content for choice in choices]
+        texts = [choice.reasoning or choice.content for choice in choices]
+        return [text.strip() for text in texts] if self._stripped else texts
 
 
-def _question(
-    check: Check,
-    found: Candidates,
-    place: int,
-    draws: int,
-    vocabulary: Mapping[int, Token] | None,
-) -> Question:
+def _prefix(check: Check, found: Candidates, place: int) -> Tokens:
+    return check.trace[int(found.rows[place])].token_ids[: int(found.lengths[place])]
+
+
+def _cells(check: Check, found: Candidates, place: int, *, stripped: bool) -> dict[str, int]:
     recorded = check.trace[int(found.rows[place])]
-    length = int(found.lengths[place])
-    prefix = recorded.token_ids[:length]
-    ids = recorded.scores.top_ids[length - 1].tolist()
-    named = found.prefixes.named[place].tolist()
-    return Question(
-        prompt=prefix if vocabulary is None else _text(vocabulary, prefix),
-        length=length,
-        cells={check.texts[i]: column for column, i in enumerate(ids) if named[column]},
-        draws=draws,
-    )
+    ids = recorded.scores.top_ids[int(found.lengths[place]) - 1].tolist()
+    texts = [check.texts[i].strip() if stripped else check.texts[i] for i in ids]
+    return {texts[i]: int(i) for i in np.flatnonzero(found.prefixes.named[place])}
 
 
-def _text(vocabulary: Mapping[int, Token], prefix: Tokens) -> str:
-    """Without the special tokens at its beginning: the server puts them there."""
-    return "".join(vocabulary[i].text for i in prefix if not vocabulary[i].special)
+def _of_chat(check: Check, row: int) -> Callable[[Mapping[str, Any]], Request]:
+    chat = check.trace[row].case.prompt
+    assert isinstance(chat, Chat)
+    body = check.asker.dialect.chat(chat)
+    assert body is not None
+    return lambda fields: openai_api.chat(body, fields)
+
+
+def _of_text(
+    check: Check, prefix: Tokens, vocabulary: Mapping[int, Token] | None
+) -> Callable[[Mapping[str, Any]], Request]:
+    """`vocabulary`: the prefix is sent as a text, without the special tokens at its beginning,
+    which the server puts there. None: as it is."""
+    prompt: Tokens | str = prefix
+    if vocabulary is not None:
+        prompt = "".join(vocabulary[i].text for i in prefix if not vocabulary[i].special)
+    return lambda fields: openai_api.completion(check.asker.dialect.model, prompt, fields)
