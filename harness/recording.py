@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from harness.base import atomic
 from harness.base.case import Case, Chat
 from harness.base.errors import ConfigError
-from harness.base.record import Distance, Scores
+from harness.base.record import Distance, Floats, Scores
 
 SCHEMA = 1
 ROWS_IN_GROUP = 16
@@ -144,6 +144,21 @@ class Trace:
         with zipfile.ZipFile(self.path) as archive, archive.open(POOL) as file:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS_IN_GROUP):
                 yield from map(_pool_unit, batch.to_pylist())
+
+    def benign_divergence(self, numerics: str) -> dict[str, Floats]:
+        """case id -> (T - 1,) nats: the largest divergence of any benign configuration at each
+        position."""
+        worst: dict[str, Floats] = {}
+        columns = ["numerics", "case_id", "divergence"]
+        with zipfile.ZipFile(self.path) as archive, archive.open(POOL) as file:
+            for batch in pq.ParquetFile(file).iter_batches(columns=columns):
+                cases = batch.column("case_id").to_pylist()
+                for place, name in enumerate(batch.column("numerics").to_pylist()):
+                    if name == numerics:
+                        found: Floats = _array(batch.column("divergence")[place], np.float64)
+                        case: str = cases[place]
+                        worst[case] = np.maximum(worst[case], found) if case in worst else found
+        return worst
 
     def member(self, name: str) -> bytes | None:
         """A further member; None where this trace has none of that name."""

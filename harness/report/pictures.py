@@ -39,6 +39,17 @@ class Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimated:
+    """A parameter as it was promised, if it was, and as it is found."""
+
+    label: str
+    promised: float | None
+    value: float
+    low: float
+    high: float
+
+
 def distribution(
     candidate: Mapping[str, Any], benign: Mapping[str, Any], *, tolerance: float, mean: float
 ) -> str:
@@ -178,6 +189,39 @@ def evidence_paths(level: str, paths: Paths, *, side: int, needed: float) -> str
     )
 
 
+def estimates(name: str, rows: Sequence[Estimated]) -> str:
+    """A line with a dot for each estimate and its interval; a dashed mark for what was promised."""
+    values = [v for row in rows for v in (row.low, row.high, row.promised) if v is not None]
+    room = max(0.15 * (max(values) - min(values)), 0.02)
+    x = Scale(min(values) - room, max(values) + room, LEFT + 24, RIGHT)
+    step = 44
+    foot = TOP + step * len(rows)
+    parts: list[str] = []
+    for i, row in enumerate(rows):
+        y = TOP + 22 + step * i
+        parts.append(f'<path class="rule" d="M{x.start} {y}H{x.end}"/>')
+        parts.append(_text(LEFT + 16, y + 4, label(row.label), "end"))
+        parts.append(_line([(x(row.low), y), (x(row.high), y)], "candidate"))
+        parts.append(_dot((x(row.value), y), "candidate", hollow=False))
+        parts.append(_text(x(row.value), y - 8, f"{row.value:.2f}", "middle"))
+        if row.promised is not None:
+            at = x(row.promised)
+            parts.append(f'<path class="limit" d="M{at:.1f} {y - 14}V{y + 14}"/>')
+            parts.append(_text(at, y + 18, f"promised {row.promised:g}", _anchor(x, at), "halo"))
+    parts.append(_text(RIGHT, foot + 18, shown(name), "end"))
+    words = "; ".join(
+        f"{shown(row.label)}: {row.value:.2f}, {row.low:.2f} to {row.high:.2f}" for row in rows
+    )
+    identity = f"estimates-{shown(name).replace(' ', '-')}"
+    return _svg(identity, f"The {shown(name)} in use", f"{words}.", parts, height=foot + 24)
+
+
+def _anchor(x: Scale, at: float) -> str:
+    if at > x.end - 50:
+        return "end"
+    return "start" if at < x.start + 50 else "middle"
+
+
 def _mean_path(series: Sequence[Sequence[float]]) -> list[float]:
     """log10 of the equally weighted sum of the evidence; a series that stopped keeps its last."""
     path: list[float] = []
@@ -253,9 +297,9 @@ def _text(x: float, y: float, escaped: str, anchor: str, name: str = "label") ->
     return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escaped}</text>'
 
 
-def _svg(name: str, title: str, words: str, parts: Iterable[str]) -> str:
+def _svg(name: str, title: str, words: str, parts: Iterable[str], height: float = HEIGHT) -> str:
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{name}-t {name}-d">'
+        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-labelledby="{name}-t {name}-d">'
         f'<title id="{name}-t">{title}</title><desc id="{name}-d">{words}</desc>'
         f"{''.join(parts)}</svg>"
     )
