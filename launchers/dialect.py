@@ -39,6 +39,18 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Toggle:
+    """A part of an engine that can be left out, or taken from elsewhere, without another answer.
+
+    Where an engine is right, the answers stay within its tolerance; where they come right by it,
+    the fault lies in that part.
+    """
+
+    name: str  # what runs then, in words: "without the prefix cache"
+    changes: tuple[str, ...]  # of the pin, as `--set` takes them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One way of computing the same scores; a benign pool is made of them."""
 
@@ -123,6 +135,10 @@ class Launcher(Protocol):
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         """What the engine says of itself: the answers to `questions`, and its log so far."""
+        ...
+
+    def toggles(self, loaded: LoadedPin) -> tuple[Toggle, ...]:
+        """Those that change something of this pin, and that this engine takes; cheapest first."""
         ...
 
     ready_path: str  # answers 200 when the engine can serve

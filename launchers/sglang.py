@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 
 from launchers import shimmed
+from launchers.dialect import Toggle
 from launchers.pins import LoadedPin
 from launchers.process import Command
 from launchers.running import DTYPE_NAMES, NONE, Reported
@@ -19,6 +20,12 @@ from launchers.sglang_dialect import SglangDialect
 
 KV_CACHE = re.compile(r"KV Cache is allocated\. dtype: torch\.(\w+)")
 LOADED = re.compile(r"Load weight end\..*?, type=\w+, (?:quant=([\w-]+))?")
+GRAPHS = (  # --disable-cuda-graph is their older name
+    "args.cuda-graph-backend-decode=disabled",
+    "args.cuda-graph-backend-prefill=disabled",
+)
+ATTENTION = ("attention-backend", "decode-attention-backend", "prefill-attention-backend")
+OTHER_ATTENTION = "triton"  # runs on every GPU, and any kind of attention
 ALIASES = {  # other names of flags -> the one that the server reports
     "tensor_parallel_size": "tp_size",
     "pipeline_parallel_size": "pp_size",
@@ -60,6 +67,34 @@ class SglangLauncher:
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         return reported(orjson.loads(answers["/server_info"]), log)
+
+    def toggles(self, loaded: LoadedPin) -> tuple[Toggle, ...]:
+        return toggles(loaded, GRAPHS)
+
+
+def toggles(loaded: LoadedPin, graphs: Sequence[str]) -> tuple[Toggle, ...]:
+    """As `Launcher.toggles`; `graphs`: what switches CUDA graphs off.
+
+    A CPU without AMX has one attention backend, and no graphs.
+    """
+    args, on_cpu = loaded.pin.args, loaded.pin.hardware == "cpu"
+    found: list[Toggle] = []
+    if not args.get("disable-radix-cache", False):
+        found.append(
+            Toggle(name="without the prefix cache", changes=("args.disable-radix-cache=true",))
+        )
+    if not on_cpu:
+        if not args.get("disable-cuda-graph", False):
+            found.append(Toggle(name="without CUDA graphs", changes=tuple(graphs)))
+        others = [name for name in ATTENTION if name == ATTENTION[0] or name in args]
+        if any(args.get(name) != OTHER_ATTENTION for name in others):
+            found.append(
+                Toggle(
+                    name=f"with the attention backend {OTHER_ATTENTION}",
+                    changes=tuple(f"args.{name}={OTHER_ATTENTION}" for name in others),
+                )
+            )
+    return tuple(found)
 
 
 def reported(info: Mapping[str, Any], log: str) -> Reported:

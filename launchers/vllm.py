@@ -19,8 +19,8 @@ import orjson
 from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
-from launchers import vllm_running
-from launchers.dialect import Request, Tokens
+from launchers import vllm_running, vllm_toggles
+from launchers.dialect import Request, Toggle, Tokens
 from launchers.pins import GREEDY, LoadedPin, SamplingTable
 from launchers.process import Command
 from launchers.running import Reported
@@ -53,6 +53,9 @@ class VllmLauncher:
 
     def reported(self, answers: Mapping[str, bytes], log: str) -> Reported:
         return vllm_running.reported(answers, log)
+
+    def toggles(self, loaded: LoadedPin) -> tuple[Toggle, ...]:
+        return vllm_toggles.toggles(loaded)
 
 
 def flags(args: Mapping[str, Any]) -> list[str]:

@@ -41,7 +41,8 @@ def run(check: Check) -> tuple[Word, list[str]]:
     )
     check.judges.append(judge)
     order = forced.permutation(range(population), seed=settings.seed, name="consistency")
-    for start in range(0, population, ROUND):
+    order = order[: settings.prompts]
+    for start in range(0, len(order), ROUND):
         if judge.word() is not Word.INCONCLUSIVE:
             break
         rows = order[start : start + ROUND]

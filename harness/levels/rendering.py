@@ -29,6 +29,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
             difference := contract.compare_rendering(r.case.id, r.token_ids[: r.prompt_tokens], ids)
         )
     ]
+    check.misrendered = next(iter(unequal), None)
     _refuse_other_tokenizer(check, recorded, found)
     reasons = [contract.describe(difference, check.texts) for difference in unequal[:3]]
     if len(unequal) > 3:
