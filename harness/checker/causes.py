@@ -137,6 +137,13 @@ CAUSES = (
         "'args.compilation-config.custom_ops=[\"none\"]'); rope_interleave in config.json",
     ),
     Cause(
+        name="attention weights",
+        words="the attention's own weights: queries or keys not loaded, or a shard loaded twice",
+        weights={**_BY_POSITION, "gross": 1.5, "marked": 0.5, "slight": -1.5, "L1 agrees": 0.5},
+        next_step="search the engine's log for weights that were skipped; serve with "
+        "--tensor-parallel-size 1",
+    ),
+    Cause(
         name="sliding window",
         words="a sliding window that is on where it should be off, or of another size",
         weights={**_BY_POSITION, "step": 3.0, "only long": 1.0, "grows": 0.5, "gross": -0.5},
@@ -170,21 +177,37 @@ CAUSES = (
     Cause(
         name="router",
         words="the router: its bias not loaded or rounded, or scores computed in another way",
-        weights={**_EVERYWHERE, "marked": 1.0, "L1 agrees": 0.5},
+        weights={**_EVERYWHERE, "marked": 1.0, "uneven": 0.5, "class": 0.5, "L1 agrees": 0.5},
         next_step="compare e_score_correction_bias, scoring_func and norm_topk_prob; the "
         "router's dtype must be float32",
     ),
     Cause(
         name="experts mapped",
         words="experts that are mapped wrongly (expert parallelism, a loader's renaming)",
-        weights={**_EVERYWHERE, "marked": 1.5, "gross": 0.5, "slight": -1.0, "L1 agrees": 0.5},
+        weights={
+            **_EVERYWHERE,
+            "marked": 1.0,
+            "gross": 0.5,
+            "slight": -1.0,
+            "uneven": 0.5,
+            "class": 1.0,
+            "falls": 0.5,
+            "L1 agrees": 0.5,
+        },
         next_step="serve without expert parallelism and redundant experts; compare checksums of "
         "the loaded experts",
     ),
     Cause(
         name="weights missing",
         words="weights that were not loaded, or a shard loaded twice",
-        weights={**_EVERYWHERE, "gross": 1.5, "marked": 1.0, "slight": -1.5, "L1 agrees": 0.5},
+        weights={
+            **_EVERYWHERE,
+            "gross": 1.5,
+            "marked": 1.5,
+            "slight": -1.5,
+            "uneven": 0.5,
+            "L1 agrees": 0.5,
+        },
         next_step="search the engine's log for weights that were skipped or not initialised; "
         "serve with --tensor-parallel-size 1",
     ),
@@ -197,6 +220,8 @@ CAUSES = (
             "slight": 1.0,
             "marked": 0.5,
             "gross": -2.0,
+            "even": 1.5,
+            "uneven": -1.0,
             "pin quantisation": 4.0,
             "L1 agrees": 0.5,
         },
@@ -210,6 +235,8 @@ CAUSES = (
             **_EVERYWHERE,
             "slight": 1.0,
             "gross": -2.0,
+            "even": 1.0,
+            "uneven": -1.0,
             "pin dtype": 4.0,
             "L1 agrees": 0.0,
         },
@@ -218,7 +245,14 @@ CAUSES = (
     Cause(
         name="constant",
         words="a constant of the model's configuration: the norm's epsilon, a softcap, a scale",
-        weights={**_EVERYWHERE, "slight": 1.5, "falls": 0.5, "gross": -1.5, "L1 agrees": 0.5},
+        weights={
+            **_EVERYWHERE,
+            "slight": 1.5,
+            "falls": 0.5,
+            "gross": -1.5,
+            "uneven": 0.5,
+            "L1 agrees": 0.5,
+        },
         next_step="compare config.json with what the engine reads (its log, --hf-overrides)",
     ),
     Cause(

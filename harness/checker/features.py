@@ -6,7 +6,7 @@ Pure. An observation is there or not; what was not asked gives none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ SLIGHT = 0.01  # nats: mean |d| of one that answers nearly as before
 QUIET = 10.0  # times the benign mean: a position or a class that is called right
 FEWEST_TOKENS = 8  # of a bin of positions, for it to count
 GROWS = 2.0  # times: the last positions' mean |d| over the first wrong ones'
+EVEN = 8.0  # mean divergence over the square of mean |d|: rounding gives 2 to 4, faults 12 and more
+SATURATED = 0.1  # nats: from this mean |d| on that ratio says nothing
 JUMP = 10.0  # times, from one bin of positions to the next: a step
 APART = 3.0  # times the mean of the other classes or strata: stands out
 # feature -> what a reason of the level says. L0 and the sampler say in words what they found.
@@ -55,7 +57,7 @@ class Seen:
 def observed(seen: Seen) -> dict[str, str]:
     """Name -> in words, with numbers."""
     found: dict[str, str] = {}
-    for features in (_levels, _said, _rendering, _bulk_or_sparse, _positions, _classes, _strata):
+    for features in OBSERVERS:
         found.update(features(seen))
     return found
 
@@ -128,6 +130,24 @@ def _bulk_or_sparse(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "bulk", f"the mean is off, in {groups} of {len({r.group for r in rows})} strata"
 
 
+def _spread(seen: Seen) -> Iterator[tuple[str, str]]:
+    """Whether every token is a little off, as by rounding, or some carry the difference.
+
+    A divergence goes with the square of d: for the same mean |d| it is larger, the fewer carry it.
+    """
+    mean = seen.breakdown.get("mean_absolute_d")
+    rows = [r.raw for r in seen.rows if r.level == "L2" and r.statistic == "K" and r.raw]
+    if not mean or not rows or mean > SATURATED or not _differs(seen, "L2"):
+        return
+    divergence = sum(rows) / len(rows)
+    ratio = divergence / mean**2
+    shape = f"a divergence of {divergence:.2g} goes with a mean |d| of {mean:.2g} nats"
+    if ratio < EVEN:
+        yield "even", f"many tokens are a little off, as by rounding: {shape}"
+    else:
+        yield "uneven", f"some tokens carry the difference: {shape}"
+
+
 def _positions(seen: Seen) -> Iterator[tuple[str, str]]:
     """How |d| goes with position: its bins are powers of two, the first is position 1."""
     if not _differs(seen, "L2"):
@@ -176,6 +196,7 @@ def _classes(seen: Seen) -> Iterator[tuple[str, str]]:
             continue
         rest = sum(r["tokens"] * r["mean_absolute_d"] for r in others) / tokens
         if row["mean_absolute_d"] > 2 * APART * rest:
+            yield "class", f"tokens of one class, “{name}”, stand out"
             yield (
                 f"class {name}",
                 f"tokens of the class “{name}” are {row['mean_absolute_d'] / rest:.2g} times as "
@@ -190,6 +211,18 @@ def _strata(seen: Seen) -> Iterator[tuple[str, str]]:
     groups = {row.group for row in rows}
     if len(groups) > 2 and len(above) == 1:
         yield f"only {next(iter(above))}", f"only the stratum “{next(iter(above))}” is off"
+
+
+OBSERVERS: tuple[Callable[[Seen], Iterator[tuple[str, str]]], ...] = (
+    _levels,
+    _said,
+    _rendering,
+    _bulk_or_sparse,
+    _spread,
+    _positions,
+    _classes,
+    _strata,
+)
 
 
 def _differs(seen: Seen, level: str) -> bool:
