@@ -51,11 +51,7 @@ LEVELS: dict[str, tuple[str, Run]] = {  # name -> title, how it is asked
 
 def run(check: Check) -> None:
     """All levels until one says DIFFERENT, or all of them; what they found is left in `check`."""
-    vocabulary = check.trace.vocabulary()
-    check.texts = {i: token.text for i, token in vocabulary.items()}
-    check.classes = np.zeros(max(vocabulary) + 1, dtype=np.int64)
-    for i, token in vocabulary.items():
-        check.classes[i] = classes.token_class(token)
+    read_vocabulary(check)
     check.kept = kept(schedule(len(check.trace), check.settings.seed))
     decided: str | None = None
     for name, (title, ask) in LEVELS.items():
@@ -77,3 +73,12 @@ def run(check: Check) -> None:
         )
         if word is Word.DIFFERENT and decided is None:
             decided = name
+
+
+def read_vocabulary(check: Check) -> None:
+    """What every level needs of the trace's tokens, before the first is asked."""
+    vocabulary = check.trace.vocabulary()
+    check.texts = {i: token.text for i, token in vocabulary.items()}
+    check.classes = np.zeros(max(vocabulary) + 1, dtype=np.int64)
+    for i, token in vocabulary.items():
+        check.classes[i] = classes.token_class(token)

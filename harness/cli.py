@@ -76,6 +76,13 @@ def check(
     every_level: Annotated[
         bool, typer.Option("--every-level", help="Go on after a level has said DIFFERENT.")
     ] = False,
+    narrow: Annotated[
+        bool | None,
+        typer.Option(
+            "--narrow/--no-narrow",
+            help="Relaunch without parts of an engine that is DIFFERENT; else where it is cheap.",
+        ),
+    ] = None,
     at_once: Annotated[
         int, typer.Option(min=1, help="Candidates side by side, where the node has room.")
     ] = 1,
@@ -109,6 +116,7 @@ def check(
             numerics=numerics,
             settings=Settings(seed=seed, alpha=alpha, beta=beta, every_level=every_level),
             live=against if live or (against is not None and is_url(against)) else None,
+            narrow=narrow,
             at_once=at_once,
             run=folder,
             announce=announce,
@@ -326,7 +334,10 @@ def root(
 
 
 def complain(error: EnginediffError) -> None:
-    print(f"enginediff: {error}", file=sys.stderr)
+    from harness.report.text import readable
+
+    lines = [readable(line) for line in str(error).split("\n")]  # a server's words may be in them
+    print("enginediff:", "\n".join(lines), file=sys.stderr)
 
 
 def main() -> None:

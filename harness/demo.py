@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from harness import session
 from harness.checker.outcome import Word
 from harness.levels.state import Settings
+from harness.report.text import readable
 from harness.verdict import Verdict
 
 SETTINGS = Settings(seed=0, alpha=0.005, beta=0.005)
@@ -93,6 +94,6 @@ def _line(scene: Scene, verdict: Verdict) -> str:
     unexpected = "" if verdict.verdict is scene.expected else f"  (must be {scene.expected})"
     return (
         f"{verdict.verdict:13} {scene.title}{unexpected}\n"
-        f"{'':14}{verdict.level}: {verdict.reasons[0]}\n"
+        f"{'':14}{verdict.level}: {readable(verdict.reasons[0])}\n"
         f"{'':14}{verdict.tokens:,} tokens in {verdict.seconds:.1f} s"
     )

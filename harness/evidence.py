@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -67,4 +69,30 @@ def differences(path: Path, *, level: str) -> dict[str, Floats]:
     """d (N,) of each case that a level asked, by case id; the columns that are not asked stay."""
     table = pq.read_table(path, columns=["case_id", "d"], filters=[("level", "=", level)])
     rows = zip(table.column("case_id").to_pylist(), table.column("d"), strict=True)
-    return {case: d.values.to_numpy(zero_copy_only=False) for case, d in rows}
+    return {case: _floats(d) for case, d in rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Furthest:
+    """The case of a level, and the group, in which a token lies furthest off."""
+
+    group: str
+    case_id: str
+    size: float  # nats: the largest |d|
+
+
+def furthest(path: Path, *, level: str) -> Furthest | None:
+    """None where the level compared nothing."""
+    columns = ["group", "case_id", "d"]
+    table = pq.read_table(path, columns=columns, filters=[("level", "=", level)])
+    cases = zip(*(table.column(name) for name in columns), strict=True)
+    found = [
+        Furthest(group=str(group), case_id=str(case), size=float(np.abs(_floats(d)).max()))
+        for group, case, d in cases
+        if len(d.values)
+    ]
+    return max(found, key=lambda one: one.size, default=None)
+
+
+def _floats(d: Any) -> Floats:
+    return d.values.to_numpy(zero_copy_only=False)

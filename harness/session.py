@@ -1,6 +1,7 @@
 """One check from end to end: what can be refused is refused, then launch, ask, judge, write.
 
 runs/<id>/  engine.log  reference.log  tokens/evidence.parquet  verdict.json  report.html
+            issue.md and narrowing/ where it is DIFFERENT
 """
 
 from __future__ import annotations
@@ -10,23 +11,28 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness import candidate, check, evidence, recorder, sequences, verdict
+from harness import candidate, check, evidence, narrowing, recorder, sequences, verdict
 from harness import live as live_reference
 from harness.base import atomic, strict_toml
 from harness.base.errors import ConfigError
 from harness.base.home import home
 from harness.candidate import Opened
+from harness.checker.diagnosis import diagnose
+from harness.checker.features import Seen
+from harness.checker.outcome import Word
 from harness.checker.tolerance import ALL, ClassTolerances
 from harness.levels import forced as forced_level
+from harness.levels import reproduction
 from harness.levels.state import Check, Settings
+from harness.narrowing import Narrower
 from harness.recording import Trace
-from harness.report import page
+from harness.report import issue_text, page
 from harness.verdict import Verdict
 from launchers import pins
 from launchers.model_files import silent
@@ -54,10 +60,12 @@ def check_candidate(
     announce: Announce,
     run: Path | None = None,
     live: str | None = None,
+    narrow: bool | None = False,
 ) -> tuple[Verdict, Path]:
     """The verdict of one candidate and its run directory. Raises an EnginediffError.
 
     `live`: the pin, the URL or the trace of a reference that is kept running meanwhile.
+    `narrow`: whether a difference is narrowed by relaunching; None: where a launch is cheap.
     """
     loaded = candidate.prepared(name, changes, announce)
     tolerances = promised(loaded, numerics, against)
@@ -77,10 +85,30 @@ def check_candidate(
             announce=announce,
             live=reference,
         )
-    result = _verdict(state, tolerances, seconds)
+    result = _verdict(state, tolerances, seconds, file=run / evidence.FILE, live=live)
+    write(result, run)
+    narrower = Narrower(
+        name=name,
+        loaded=loaded,
+        trace=against,
+        tolerances=tolerances,
+        settings=settings,
+        run=run,
+        announce=announce,
+    )
+    found = narrowing.narrow(result, narrow, narrower)
+    if found is not None:
+        result = replace(result, narrowing=found)
+        write(result, run)
+    return result, run
+
+
+def write(result: Verdict, run: Path) -> None:
+    """All that is written of a verdict, each file whole or not at all."""
     atomic.write_bytes(run / "verdict.json", verdict.to_json(result, run))
     atomic.write_bytes(run / "report.html", page.page(result).encode())
-    return result, run
+    for file, content in issue_text.files(result).items():
+        atomic.write_bytes(run / file, content)
 
 
 def promise(
@@ -273,14 +301,25 @@ def _refuse_other_model(loaded: LoadedPin | None, trace: Trace) -> None:
         )
 
 
-def _verdict(state: Check, tolerances: ClassTolerances, seconds: float) -> Verdict:
+def _verdict(
+    state: Check, tolerances: ClassTolerances, seconds: float, *, file: Path, live: str | None
+) -> Verdict:
+    """`file`: the evidence, closed."""
     trace, settings, numerics = state.trace, state.settings, tolerances.numerics
     word, level = verdict.combine(state.levels, tolerances.weakness)
     deciding = [result for result in state.levels if result.level == level]
     reasons = [reason for result in deciding for reason in result.reasons]
     rows = [row for judge in state.judges for row in judge.rows()]
+    breakdown = {
+        **state.breakdown.table(),
+        "histogram": state.histogram.table(),
+        "benign": trace.manifest["benign"][numerics],
+        "paths": {judge.level: judge.paths() for judge in state.judges},
+    }
+    differs = word is Word.DIFFERENT
+    seen = Seen(levels=state.levels, rows=rows, breakdown=breakdown, misrendered=state.misrendered)
     return Verdict(
-        schema=1,
+        schema=verdict.SCHEMA,
         verdict=word,
         level=level,
         candidate=state.opened.described(),
@@ -299,16 +338,16 @@ def _verdict(state: Check, tolerances: ClassTolerances, seconds: float) -> Verdi
         alpha=settings.alpha,
         beta=settings.beta,
         seed=settings.seed,
+        every_level=settings.every_level,
+        live=live,
         levels=tuple(state.levels),
         statistics=tuple(rows),
         tolerances=asdict(tolerances),
-        breakdown={
-            **state.breakdown.table(),
-            "histogram": state.histogram.table(),
-            "benign": trace.manifest["benign"][numerics],
-            "paths": {judge.level: judge.paths() for judge in state.judges},
-        },
+        breakdown=breakdown,
         worst_segment=forced_level.worst_segment_table(state),
+        diagnosis=diagnose(seen) if differs else (),
+        narrowing=None,
+        reproduction=reproduction.of(state, file) if differs else None,
         provenance={
             "enginediff": version("enginediff"),
             "python": platform.python_version(),

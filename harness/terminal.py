@@ -14,16 +14,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import comparison
+from harness.checker.narrowed import Effect
 from harness.checker.outcome import LevelResult, StatisticRow, Word
 from harness.comparison import Comparison, Row
+from harness.report import issue_text
+from harness.report.text import readable
 from harness.verdict import Verdict, to_json
 from launchers.capabilities import TITLES
 
 COLOURS = {Word.EQUIVALENT: "green", Word.DIFFERENT: "red", Word.INCONCLUSIVE: "yellow"}
 PLAIN_LINE_EVERY_S = 2.0
+LIKELY = 3  # causes that the terminal names
 LEGEND = """\
   each as a multiple of its tolerance: A mean |d|, K divergence, F decisive flips,
   S bad sequences; = shows EQUIVALENT, ! above its tolerance, ? undecided"""
+
+
+def plain(text: str) -> str:
+    """A text that nobody here wrote, for rich: no markup, no escape sequence, nothing invisible."""
+    return escape(readable(text))
 
 
 @contextmanager
@@ -35,7 +44,7 @@ def announcing() -> Generator[Callable[[str], None]]:
             began = time.monotonic()
 
             def update(text: str) -> None:
-                status.update(f"{time.monotonic() - began:4.0f} s  {escape(text)}")
+                status.update(f"{time.monotonic() - began:4.0f} s  {plain(text)}")
 
             yield update
         return
@@ -45,7 +54,7 @@ def announcing() -> Generator[Callable[[str], None]]:
         # The head of a message says what goes on; its numbers alone need no line each.
         now, head = time.monotonic(), text.split(":")[0]
         if head != last[1] or now - float(last[0]) >= PLAIN_LINE_EVERY_S:
-            print(text, file=sys.stderr, flush=True)
+            print(readable(text), file=sys.stderr, flush=True)
             last[:] = [now, head]
 
     yield line
@@ -60,10 +69,12 @@ def show(verdict: Verdict, run: Path) -> None:
     """The verdict first, then why, then the statistics, then where the report is."""
     console = Console(highlight=False)
     colour = COLOURS[verdict.verdict]
-    console.print(f"[bold {colour}]{verdict.verdict}[/]  {escape(verdict.candidate['title'])}")
-    console.print(f"  against {escape(verdict.reference['title'])}, judged as {verdict.numerics}")
+    console.print(f"[bold {colour}]{verdict.verdict}[/]  {plain(verdict.candidate['title'])}")
+    console.print(f"  against {plain(verdict.reference['title'])}, judged as {verdict.numerics}")
     for level, reason in _reasons(verdict):
-        console.print(f"  {level}: {escape(reason)}", soft_wrap=True)
+        console.print(f"  {level}: {plain(reason)}", soft_wrap=True)
+    for line in _likely(verdict):
+        console.print(f"  {plain(line)}", soft_wrap=True)
     launch = "" if verdict.launch_seconds is None else f", launch {verdict.launch_seconds:.0f} s"
     console.print(f"  {verdict.tokens:,} tokens in {verdict.seconds:.1f} s{launch}")
     if "capabilities" in verdict.candidate:
@@ -79,12 +90,22 @@ def show(verdict: Verdict, run: Path) -> None:
         f"{verdict.beta:.1%}, in either case given the tolerances"
     )
     console.print(f"  report: {run / 'report.html'}", soft_wrap=True)
+    if verdict.verdict is Word.DIFFERENT:
+        console.print(f"  to paste into an issue: {run / issue_text.NAME}", soft_wrap=True)
+
+
+def _likely(verdict: Verdict) -> Iterator[str]:
+    """The first three causes, and what narrowing showed."""
+    yield from (f"{one.words} ({one.why[0]})" for one in verdict.diagnosis[:LIKELY])
+    for row in () if verdict.narrowing is None else verdict.narrowing.rows:
+        factor = f", by {row.factor:.3g}" if row.effect is Effect.SMALLER else ""
+        yield f"{row.toggle}: {row.effect}{factor}"
 
 
 def _level(result: LevelResult, *, decided: str) -> str:
     """What decided stands above with its reasons; another level that found a fault says it here."""
     if result.word is None:
-        return f"  {result.level:9}  not asked: {escape(result.reasons[0])}"
+        return f"  {result.level:9}  not asked: {plain(result.reasons[0])}"
     word = f"[{COLOURS[result.word]}]{result.word:12}[/]"
     line = f"  {result.level:9}  {word}  {result.tokens:,} tokens, {result.seconds:.1f} s"
     if result.word is Word.DIFFERENT and result.level != decided:
@@ -117,14 +138,14 @@ def show_comparison(result: Comparison, run: Path) -> None:
     """What it comes to first, then a row for each candidate, then how far any two lie apart."""
     console = Console(highlight=False)
     word = f"[bold {COLOURS[result.word]}]{result.word}[/]"
-    console.print(f"{word}  {escape(result.headline)}", soft_wrap=True)
+    console.print(f"{word}  {plain(result.headline)}", soft_wrap=True)
     for line in result.conclusions:
-        console.print(f"  {escape(line)}", soft_wrap=True)
+        console.print(f"  {plain(line)}", soft_wrap=True)
     width = max(len(row.name) for row in result.rows)
     for number, row in enumerate(result.rows, 1):
         console.print(_candidate_line(number, row, width), soft_wrap=True)
         said = _first_line(row.error) if row.word is None else f"{row.level}: {row.reasons[0]}"
-        console.print(f"     {escape(said)}", soft_wrap=True)
+        console.print(f"     {plain(said)}", soft_wrap=True)
     for pair in result.pairs:
         if pair.mean_absolute_d is not None:
             console.print(
@@ -135,7 +156,7 @@ def show_comparison(result: Comparison, run: Path) -> None:
 
 
 def _candidate_line(number: int, row: Row, width: int) -> str:
-    name = f"{number:3}  {escape(row.name):{width}}"
+    name = f"{number:3}  {plain(row.name):{width}}"
     if row.word is None:
         return f"{name}  [bold]failed[/]"
     cost = f"{row.tokens:,} tokens in {row.seconds:.1f} s"
@@ -159,7 +180,7 @@ def _table(verdict: Verdict) -> Table:
     for (level, group), rows in sorted(groups.items()):
         some = next(iter(rows.values()))
         cells = [_cell(rows[name]) if name in rows else "-" for name in names]
-        table.add_row(f"{level} {escape(group)}", *cells, f"{some.units}/{some.population}")
+        table.add_row(f"{level} {plain(group)}", *cells, f"{some.units}/{some.population}")
     return table
 
 

@@ -57,6 +57,7 @@ class How:
     numerics: str | None
     settings: Settings
     live: str | None  # the reference to keep running
+    narrow: bool | None  # relaunch what is DIFFERENT, to narrow it; None: where it is cheap
     at_once: int
     run: Path
     announce: Announce
@@ -69,6 +70,7 @@ class How:
         words += ["--seed", str(self.settings.seed)]
         words += ["--every-level"] if self.settings.every_level else []
         words += [] if self.live is None else ["--live"]
+        words += {None: [], True: ["--narrow"], False: ["--no-narrow"]}[self.narrow]
         return [
             *words,
             *("--alpha", str(self.settings.alpha)),
@@ -87,6 +89,7 @@ def check_one(name: str, against: Trace, how: How) -> Verdict:
         announce=how.announce,
         run=how.run,
         live=how.live,
+        narrow=how.narrow,
     )
     return verdict
 

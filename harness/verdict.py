@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from harness.checker.diagnosis import Likely
+from harness.checker.narrowed import Narrowing
 from harness.checker.outcome import LevelResult, StatisticRow, Word
 from harness.checker.tolerance import CAP, SPARSE_SHARE, ClassTolerances
 
@@ -17,6 +19,9 @@ NEEDED = ("L0", "L2", "L1")  # for EQUIVALENT, in the order in which they are as
 
 def exit_code(word: Word) -> int:
     return {Word.EQUIVALENT: 0, Word.DIFFERENT: 1, Word.INCONCLUSIVE: 3}[word]
+
+
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +42,16 @@ class Verdict:
     alpha: float
     beta: float
     seed: int
+    every_level: bool  # asked also after one had said DIFFERENT
+    live: str | None  # the reference that was kept running
     levels: tuple[LevelResult, ...]
     statistics: tuple[StatisticRow, ...]
     tolerances: dict[str, Any]
     breakdown: dict[str, Any]
     worst_segment: dict[str, Any] | None
+    diagnosis: tuple[Likely, ...]  # the likeliest first; none where nothing is DIFFERENT
+    narrowing: Narrowing | None  # None: nothing is DIFFERENT
+    reproduction: dict[str, Any] | None  # `levels.reproduction`; None: nothing is DIFFERENT
     provenance: dict[str, Any]
 
 

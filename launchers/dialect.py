@@ -39,6 +39,18 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Toggle:
+    """A part of an engine that can be left out, or taken from elsewhere, without another answer.
+
+    Where an engine is right, the answers stay within its tolerance; where they come right by it,
+    the fault lies in that part.
+    """
+
+    name: str  # what runs then, in words: "without the prefix cache"
+    changes: tuple[str, ...]  # of the pin, as `--set` takes them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One way of computing the same scores; a benign pool is made of them."""
 
@@ -131,6 +143,9 @@ class Launcher(Protocol):
     def bit_equal(self, loaded: LoadedPin) -> str | None:
         """The key of the pin by which the engine promises that a score depends on no other request,
         to the last bit; None: it promises nothing of the kind."""
+
+    def toggles(self, loaded: LoadedPin) -> tuple[Toggle, ...]:
+        """Those that change something of this pin, and that this engine takes; cheapest first."""
         ...
 
     ready_path: str  # answers 200 when the engine can serve

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import orjson
 
+from launchers.dialect import Toggle
 from launchers.pins import LoadedPin
 from launchers.process import Command
 from launchers.running import Reported
-from launchers.sglang import SglangLauncher
+from launchers.sglang import SglangLauncher, toggles
 from launchers.sglang_dialect import SglangDialect
 
 VERSION, RENDER = "/enginediff/version", "/enginediff/render"  # launchers/shims/ktransformers
@@ -52,6 +53,9 @@ class KtransformersLauncher:
             kv_cache_dtype=None if found is None else found[1],
             quantization=orjson.loads(answers["/server_info"])["quantization"],
         )
+
+    def toggles(self, loaded: LoadedPin) -> tuple[Toggle, ...]:
+        return toggles(loaded, ("args.disable-cuda-graph=true",))
 
 
 def dialect(model: str) -> SglangDialect:

@@ -6,6 +6,7 @@ copies in other formats or pictures, and no engine of ours reads them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,3 +67,9 @@ def _known(path: Path, cache: HashCache) -> str | None:
     except OSError as error:  # a link to nothing, say
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     return sha256
+
+
+def latent_attention(folder: Path) -> bool:
+    """Whether a model's attention is MLA, as its config.json says."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    return "kv_lora_rank" in config.get("text_config", config)  # of a multimodal model

@@ -19,7 +19,7 @@ import orjson
 from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
-from launchers.dialect import Request, Tokens, Variant
+from launchers.dialect import Request, Toggle, Tokens, Variant
 from launchers.pins import LoadedPin, SamplingTable
 from launchers.process import Command
 from launchers.running import Reported
@@ -67,6 +67,11 @@ class ReferenceLauncher:
     def bit_equal(self, loaded: LoadedPin) -> None:
         """It batches, and promises nothing."""
         del loaded
+
+    def toggles(self, loaded: LoadedPin) -> tuple[Toggle, ...]:
+        """None: it has no part that could be left out."""
+        del loaded
+        return ()
 
 
 def recorded(model: Path) -> tuple[str, ...]:

@@ -6,13 +6,14 @@ import ast
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 
 from launchers import shimmed
+from launchers.dialect import Toggle
 from launchers.pins import LoadedPin
 from launchers.process import Command
 from launchers.running import DTYPE_NAMES, NONE, Reported, applied
@@ -23,6 +24,13 @@ LOADED = re.compile(r"Load weight end\..*?, type=\w+, (?:quant=([\w-]+))?")
 MODEL_DEFAULTS = re.compile(
     r"Using default chat sampling params from model generation config: (\{.*\})"
 )
+
+GRAPHS = (  # --disable-cuda-graph is their older name
+    "args.cuda-graph-backend-decode=disabled",
+    "args.cuda-graph-backend-prefill=disabled",
+)
+ATTENTION = ("attention-backend", "decode-attention-backend", "prefill-attention-backend")
+OTHER_ATTENTION = "triton"  # runs on every GPU, and any kind of attention
 ALIASES = {  # other names of flags -> the one that the server reports
     "tensor_parallel_size": "tp_size",
     "pipeline_parallel_size": "pp_size",
@@ -69,6 +77,34 @@ class SglangLauncher:
         """Read in SGLang 0.5.23: its deterministic inference, which another flag implies."""
         flags = ("enable-deterministic-inference", "rl-on-policy-target")
         return next((f"args.{name}" for name in flags if loaded.pin.args.get(name)), None)
+
+    def toggles(self, loaded: LoadedPin) -> tuple[Toggle, ...]:
+        return toggles(loaded, GRAPHS)
+
+
+def toggles(loaded: LoadedPin, graphs: Sequence[str]) -> tuple[Toggle, ...]:
+    """As `Launcher.toggles`; `graphs`: what switches CUDA graphs off.
+
+    A CPU without AMX has one attention backend, and no graphs.
+    """
+    args, on_cpu = loaded.pin.args, loaded.pin.hardware == "cpu"
+    found: list[Toggle] = []
+    if not args.get("disable-radix-cache", False):
+        found.append(
+            Toggle(name="without the prefix cache", changes=("args.disable-radix-cache=true",))
+        )
+    if not on_cpu:
+        if not args.get("disable-cuda-graph", False):
+            found.append(Toggle(name="without CUDA graphs", changes=tuple(graphs)))
+        others = [name for name in ATTENTION if name == ATTENTION[0] or name in args]
+        if any(args.get(name) != OTHER_ATTENTION for name in others):
+            found.append(
+                Toggle(
+                    name=f"with the attention backend {OTHER_ATTENTION}",
+                    changes=tuple(f"args.{name}={OTHER_ATTENTION}" for name in others),
+                )
+            )
+    return tuple(found)
 
 
 def reported(info: Mapping[str, Any], log: str) -> Reported:

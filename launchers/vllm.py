@@ -21,8 +21,8 @@ import orjson
 from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
-from launchers import vllm_running
-from launchers.dialect import Request, Tokens
+from launchers import vllm_running, vllm_toggles
+from launchers.dialect import Request, Toggle, Tokens
 from launchers.pins import GREEDY, LoadedPin, SamplingTable
 from launchers.process import Command
 from launchers.running import Reported
@@ -64,6 +64,9 @@ class VllmLauncher:
     def bit_equal(self, loaded: LoadedPin) -> str | None:
         """Read in vLLM 0.32.0: its batch-invariant mode, asked for by the environment alone."""
         return f"env.{INVARIANT}" if loaded.pin.env.get(INVARIANT, "0") != "0" else None
+
+    def toggles(self, loaded: LoadedPin) -> tuple[Toggle, ...]:
+        return vllm_toggles.toggles(loaded)
 
 
 def flags(args: Mapping[str, Any]) -> list[str]:

@@ -16,19 +16,24 @@ import pytest
 
 from harness import verdict
 from harness.base.record import Distance
+from harness.check import LEVELS
 from harness.checker.consistency import COMPARISONS
+from harness.checker.diagnosis import diagnose
+from harness.checker.features import Seen
 from harness.checker.forced import CLASSES, Breakdown
 from harness.checker.judge import Judge
+from harness.checker.narrowed import Effect, Narrowed, Narrowing
 from harness.checker.outcome import LevelResult, Word
 from harness.checker.picture import Histogram
 from harness.checker.tolerance import ALL, ClassTolerances, calibrate
-from harness.levels import configured
+from harness.levels import configured, contract
 from harness.recording import PoolUnit
 from harness.report import page as report
 from harness.report import tables
 from harness.report.text import number, odds
-from harness.verdict import Verdict
+from harness.verdict import NEEDED, Verdict
 from launchers.capabilities import TITLES
+from tests.harness.reproductions import REPRODUCTION
 
 STRATA = ("chat", "tools", "thinking", "long", "text", "code")
 BENIGN = 0.006  # nats: the mean |d| of a bf16 engine that is right
@@ -168,9 +173,10 @@ def built(
     for unit in units:
         benign.add(unit.distance)
     judges: list[Judge] = []
-    found = [("L0", "contract: prompts become the same tokens", Word.EQUIVALENT)]
-    if levels == 1:
-        found = [(*found[0][:2], Word.DIFFERENT)]
+    found: list[tuple[str, str, Word | None]] = [
+        ("pin", configured.TITLE, Word.EQUIVALENT),
+        ("L0", contract.TITLE, Word.DIFFERENT if levels == 1 else Word.EQUIVALENT),
+    ]
     for level, title, groups in (
         ("L2", "teacher-forced: the reference's tokens, scored", STRATA),
         ("L1", "self-consistency: it agrees with itself", COMPARISONS),
@@ -184,11 +190,13 @@ def built(
         found.append((level, title, judge.word()))
         if judge.word() is Word.DIFFERENT:
             break
+    asked = [level for level, _, _ in found]
+    found += [(name, title, None) for name, (title, _) in LEVELS.items() if name not in asked]
     return assembled(found, judges, tolerances, own, benign, segment(rng, 20 * BENIGN * scale))
 
 
 def assembled(
-    found: list[tuple[str, str, Word]],
+    found: list[tuple[str, str, Word | None]],
     judges: list[Judge],
     tolerances: ClassTolerances,
     own: Pictured,
@@ -200,13 +208,21 @@ def assembled(
             level=level,
             title=title,
             word=word,
-            reasons=REASONS[word] if level != "L0" or word is Word.DIFFERENT else CONTRACT,
-            tokens=0 if level == "L0" else 48_213,
-            seconds=17.24,
+            reasons=reasons_of(level, word),
+            tokens=48_213 if level in ("L2", "L1") and word is not None else 0,
+            seconds=0.0 if word is None else 17.24,
         )
         for level, title, word in found
     ]
     word, level = verdict.combine(results, tolerances.weakness)
+    rows = tuple(row for judge in judges for row in judge.rows())
+    breakdown = {
+        **own.table(),
+        "benign": benign.table(),
+        "paths": {judge.level: judge.paths() for judge in judges},
+    }
+    differs = word is Word.DIFFERENT
+    seen = Seen(levels=results, rows=rows, breakdown=breakdown)
     deciding = [reason for result in results if result.level == level for reason in result.reasons]
     return Verdict(
         schema=1,
@@ -227,17 +243,44 @@ def assembled(
         alpha=0.005,
         beta=0.005,
         seed=0,
+        every_level=False,
+        live=None,
         levels=tuple(results),
-        statistics=tuple(row for judge in judges for row in judge.rows()),
+        statistics=rows,
         tolerances=asdict(tolerances),
-        breakdown={
-            **own.table(),
-            "benign": benign.table(),
-            "paths": {judge.level: judge.paths() for judge in judges},
-        },
+        breakdown=breakdown,
         worst_segment=worst if judges else None,
+        diagnosis=diagnose(seen) if differs else (),
+        narrowing=narrowed(level) if differs else None,
+        reproduction=REPRODUCTION if differs else None,
         provenance={"enginediff": "0.1.0", "python": "3.11.9", "written": "2026-01-01T00:00:00"},
     )
+
+
+def reasons_of(level: str, word: Word | None) -> tuple[str, ...]:
+    if word is None:
+        return ("there is no live reference",)
+    if level == "pin":
+        return ("as pinned: engine.version, dtype", "not reported by the engine: args.seed")
+    return CONTRACT if level == "L0" and word is not Word.DIFFERENT else REASONS[word]
+
+
+def narrowed(level: str) -> Narrowing:
+    """One row of each effect; of L0 nothing can be compared."""
+    if level not in ("L2", "L1"):
+        return Narrowing(level=level, rows=(), note=f"{level} is exact, or draws")
+    rows = tuple(
+        Narrowed(
+            toggle=f"without part {number}",
+            changes=(f"args.part-{number}=false", 'args.compilation-config.custom_ops=["none"]'),
+            effect=effect,
+            factor=3.2 if effect is Effect.SMALLER else None,
+            why="the largest excess was 418 times a tolerance (text K), and is 130 times (text K)",
+            seconds=31.4,
+        )
+        for number, effect in enumerate(Effect)
+    )
+    return Narrowing(level=level, rows=rows, note=None)
 
 
 def hostile() -> Verdict:
@@ -265,8 +308,19 @@ def hostile() -> Verdict:
         statistics=rows,
         breakdown={**plain.breakdown, "paths": paths},
         worst_segment={**plain.worst_segment, "case_id": HOSTILE, "tokens": tokens},
+        diagnosis=tuple(
+            replace(d, words=HOSTILE, why=(HOSTILE * 9,), next_step=HOSTILE)
+            for d in plain.diagnosis
+        ),
+        narrowing=hostile_narrowing(),
         provenance={HOSTILE: HOSTILE},
     )
+
+
+def hostile_narrowing() -> Narrowing:
+    row = narrowed("L2").rows[0]
+    row = replace(row, toggle=HOSTILE, changes=(HOSTILE * 9,), why=HOSTILE * 9)
+    return Narrowing(level="L2", rows=(row,), note=HOSTILE)
 
 
 def endpoint(evidence: str) -> dict[str, Any]:
@@ -277,16 +331,31 @@ def endpoint(evidence: str) -> dict[str, Any]:
 def unaskable() -> Verdict:
     """An endpoint that counts tokens and can be asked nothing else."""
     plain = built(1, 0, levels=1)
-    levels = tuple(replace(level, word=Word.INCONCLUSIVE) for level in plain.levels)
+    levels = tuple(
+        replace(level, word=Word.INCONCLUSIVE if level.level in NEEDED else None)
+        for level in plain.levels
+    )
     candidate = {**plain.candidate, "pin": None, "capabilities": endpoint("404: Not Found")}
-    return replace(plain, verdict=Word.INCONCLUSIVE, levels=levels, candidate=candidate)
+    return replace(
+        plain,
+        verdict=Word.INCONCLUSIVE,
+        levels=levels,
+        candidate=candidate,
+        diagnosis=(),
+        narrowing=None,
+        reproduction=None,
+    )
 
 
 def not_as_pinned() -> Verdict:
     plain = built(1, 0, levels=1)
     reasons = ("dtype (numerics bf16): the pin says bfloat16, the engine runs float16",)
-    level = replace(plain.levels[0], level="pin", title=configured.TITLE, reasons=reasons)
-    return replace(plain, level="pin", levels=(level,), reasons=reasons)
+    level = replace(plain.levels[0], word=Word.DIFFERENT, reasons=reasons)
+    rest = [
+        replace(r, word=None, reasons=("pin had decided",), tokens=0, seconds=0.0)
+        for r in plain.levels[1:]
+    ]
+    return replace(plain, level="pin", levels=(level, *rest), reasons=reasons)
 
 
 def examples() -> dict[str, Verdict]:
@@ -353,7 +422,10 @@ def test_every_section_is_there_and_every_element_is_closed(name: str) -> None:
     found = elements(report.page(VERDICTS[name]))
     ids = [attributes["id"] for _, attributes in found if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert [i for i in ids if i in SECTIONS.split()] == SECTIONS.split()
+    expected = SECTIONS.split()
+    if VERDICTS[name].verdict is Word.DIFFERENT:
+        expected.insert(2, "likely")
+    assert [i for i in ids if i in expected or i == "likely"] == expected
 
 
 @each_example

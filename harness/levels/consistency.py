@@ -7,11 +7,11 @@ in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from harness.checker import consistency
-from harness.checker.consistency import Band, Group
+from harness.checker.consistency import Band, Group, Round
 from harness.checker.distance import FEWEST
 from harness.checker.judge import OF_GIVEN_TOKENS, STATISTICS, Judge, Statistic
 from harness.checker.outcome import Word
@@ -48,7 +48,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
     check.judges.append(judge)
     session, bands = Session(check=check), dict[str, Band]()
     broken: str | None = None
-    for plan in rounds:
+    for plan in _within(rounds, check.settings.prompts):
         if judge.word() is not Word.INCONCLUSIVE or broken is not None:
             break
         turn = Turn(session, plan)
@@ -61,6 +61,16 @@ def run(check: Check) -> tuple[Word, list[str]]:
         return Word.DIFFERENT, [broken]
     reasons = [*telling.explain(judge), *_promise_kept(check, bands), *_cache_told(session)]
     return askable.at_best_inconclusive(judge.word(), reasons, unasked)
+
+
+def _within(rounds: Sequence[Round], most: int | None) -> list[Round]:
+    """The first rounds, until they hold `most` prompts; None: all of them."""
+    taken: list[Round] = []
+    for plan in rounds:
+        if most is not None and sum(len(one.rows) for one in taken) >= most:
+            break
+        taken.append(plan)
+    return taken
 
 
 def _judge(check: Check, groups: dict[str, Group]) -> Judge:

@@ -37,7 +37,9 @@ def run(check: Check) -> tuple[Word, list[str]]:
     )
     check.judges.append(judge)
     orders = {
-        s: iter(forced.permutation(trace.members(s), seed=settings.seed, name=s))
+        s: iter(
+            forced.permutation(trace.members(s), seed=settings.seed, name=s)[: settings.prompts]
+        )
         for s in trace.strata
     }
     for size in _round_sizes():
@@ -96,9 +98,8 @@ def _judge_forced(check: Check, judge: Judge, row: int, scores: Scores) -> None:
     check.breakdown.add(distance.d, check.classes[ids], recorded.prompt_tokens)
     mean, start = worst_segment(distance.d)
     if mean > check.worst.mean:
-        check.worst = Finding(
-            mean=mean, row=row, start=start, scores=scores.slice(start, start + SEGMENT)
-        )
+        part = scores.slice(start, start + SEGMENT)
+        check.worst = Finding(mean=mean, row=row, start=start, scores=part, whole=scores)
 
 
 def worst_segment_table(check: Check) -> dict[str, Any] | None:

@@ -42,6 +42,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
     found = _Found()
     for rows in _batches(check):
         _compare(check, found, rows)
+    check.misrendered = next(iter(found.first), None)
     _refuse_other_tokenizer(check, found)
     reasons = [contract.describe(difference, check.texts) for difference in found.first]
     if found.unequal > SHOWN:

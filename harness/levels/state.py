@@ -12,6 +12,7 @@ import numpy.typing as npt
 from harness.base.record import Scores
 from harness.candidate import Opened
 from harness.checker import forced
+from harness.checker.contract import RenderDifference
 from harness.checker.judge import Judge
 from harness.checker.outcome import LevelResult
 from harness.checker.picture import Histogram
@@ -29,6 +30,7 @@ class Settings:
     alpha: float  # the chance of DIFFERENT at most, when the candidate is at its tolerance
     beta: float  # the chance of EQUIVALENT at most, when it is just beyond
     every_level: bool = False  # asked also after one has said DIFFERENT
+    prompts: int | None = None  # drawn of a group at most; None: until the level knows its word
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class Finding:
     row: int = -1
     start: int = 0
     scores: Scores | None = None
+    whole: Scores | None = None  # of all the sequence, where the first bad token is found
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +61,7 @@ class Check:
     breakdown: forced.Breakdown = field(default_factory=forced.Breakdown)
     histogram: Histogram = field(default_factory=Histogram)
     worst: Finding = field(default_factory=Finding)
+    misrendered: RenderDifference | None = None  # the first prompt that is rendered otherwise
     tokens: int = 0
     kept: frozenset[int] = frozenset()  # the rows of `scores`, which L1 takes up
     scores: dict[int, Scores] = field(default_factory=dict)  # row -> what the busy server said

@@ -7,7 +7,6 @@ here are the words that depend on the verdict.
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
@@ -16,7 +15,7 @@ from typing import Any
 from harness.checker.outcome import Word
 from harness.checker.shares import SHARES
 from harness.checker.tolerance import ALL
-from harness.report import pictures, sections, tables
+from harness.report import likely, pictures, repeat, sections, tables
 from harness.report.text import number, percent, shown
 from harness.verdict import Verdict
 
@@ -24,28 +23,30 @@ HERE = Path(__file__).parent
 WHY = {
     (Word.EQUIVALENT, "L1"): "Every measured difference is within the tolerance that engines "
     "known to be right set.",
-    (Word.DIFFERENT, "pin"): "The engine does not run as its pin says, so nothing was measured.",
-    (Word.DIFFERENT, "L0"): "The candidate does not turn the same prompts into the same tokens.",
+    (Word.DIFFERENT, "pin"): "The engine does not run as its pin says.",
+    (Word.DIFFERENT, "L0"): "The same request becomes another prompt, or another answer, than the "
+    "reference's contract says.",
     (Word.DIFFERENT, "L2"): "On the reference's own tokens the candidate's probabilities are "
     "further off than those of any engine that is known to be right.",
     (Word.DIFFERENT, "L1"): "The candidate does not agree with itself: the same tokens get other "
     "probabilities when they are asked in another way.",
-    (Word.DIFFERENT, "L2b"): "What the candidate generates is not what the reference's own "
-    "probabilities support, beyond what engines known to be right differ by.",
-    (Word.DIFFERENT, "sampler"): "What the candidate draws is not distributed as the promised "
-    "sampling parameters say.",
-    (Word.DIFFERENT, "black box"): "The candidate's texts are not the reference's.",
-    (Word.INCONCLUSIVE, "L2b"): "No fault was found, but what the candidate generates could not "
-    "be judged to the end.",
-    (Word.INCONCLUSIVE, "sampler"): "No fault was found, but it is not shown that the sampler "
-    "draws as was promised.",
-    (Word.INCONCLUSIVE, "black box"): "Texts alone can show a fault, and never that there is none.",
+    (Word.DIFFERENT, "L2b"): "The tokens that the candidate generates are not those that the "
+    "reference's own probabilities support.",
+    (Word.DIFFERENT, "sampler"): "The tokens that the candidate draws are not distributed as the "
+    "promised sampling parameters say.",
+    (Word.DIFFERENT, "black box"): "The candidate's texts are further from the reference's than "
+    "the reference's are from each other.",
     (Word.INCONCLUSIVE, "L0"): "The endpoint cannot be asked all that EQUIVALENT needs; what it "
     "could be asked shows no fault.",
     (Word.INCONCLUSIVE, "L2"): "Against the reference, the corpus shows neither a fault nor that "
     "there is none.",
     (Word.INCONCLUSIVE, "L1"): "It agrees with the reference, but the corpus does not show "
     "whether it agrees with itself.",
+    (Word.INCONCLUSIVE, "L2b"): "It scores as the reference does, but what it generates could not "
+    "be judged to the end.",
+    (Word.INCONCLUSIVE, "sampler"): "Its probabilities show no fault, but whether it draws by them "
+    "could not be judged to the end.",
+    (Word.INCONCLUSIVE, "black box"): "Texts alone can show a fault, and never that there is none.",
     (Word.INCONCLUSIVE, "pool"): "No fault was found, but the reference's benign pool is too "
     "small to support EQUIVALENT.",
 }
@@ -64,6 +65,7 @@ def page(verdict: Verdict) -> str:
         reasons=tables.bullets(verdict.reasons, "reasons"),
         facts=_facts(verdict),
         levels=tables.levels(verdict.levels),
+        likely=likely.section(verdict),
         details="".join(sections.of(level) for level in verdict.levels),
         capabilities=tables.capabilities(verdict),
         pictures=_pictures(verdict),
@@ -72,7 +74,7 @@ def page(verdict: Verdict) -> str:
         statistics=tables.statistics(verdict.statistics) or tables.not_reached(verdict),
         tolerances=tables.tolerances(verdict),
         caveats=tables.bullets(verdict.caveats, "caveats"),
-        command=shown(_command(verdict)),
+        command=shown(repeat.command(verdict)),
         provenance=_provenance(verdict),
         b="" if mean_d is None else f"Here: {number(mean_d)} nats.",
     )
@@ -212,18 +214,6 @@ def _evidence(verdict: Verdict) -> str:
 
 def _shares() -> str:
     return ", ".join(f"{level} has {percent(share)}" for level, share in SHARES.items())
-
-
-def _command(verdict: Verdict) -> str:
-    pin = verdict.candidate["pin"]
-    words = ["enginediff", "check", verdict.candidate["title"] if pin is None else pin["name"]]
-    for change in () if pin is None else pin["changes"]:
-        words += ["--set", change]
-    words += ["--against", verdict.reference["trace"], "--seed", str(verdict.seed)]
-    words += ["--alpha", f"{verdict.alpha:g}", "--beta", f"{verdict.beta:g}"]
-    if pin is None:
-        words += ["--numerics", verdict.numerics]
-    return shlex.join(words)
 
 
 def _provenance(verdict: Verdict) -> str:

@@ -13,18 +13,19 @@ WHITESPACE = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"}
 
 def shown(value: object) -> str:
     """Any value as HTML text: escaped, and nothing in it that is invisible or reorders."""
-    return html.escape(_readable(str(value)))
+    return html.escape(readable(str(value)))
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
+    """One line without anything invisible: a control character, or what reorders, is named."""
     plain = text.replace("\n", " ").replace("\t", " ")
     return "".join(_named(c) if unicodedata.category(c) in INVISIBLE else c for c in plain)
 
 
 def label(text: str) -> str:
     """What fits into a picture's width."""
-    readable = _readable(text)
-    return html.escape(readable if len(readable) <= 34 else readable[:33] + "…")
+    line = readable(text)
+    return html.escape(line if len(line) <= 34 else line[:33] + "…")
 
 
 def token(text: str) -> str:

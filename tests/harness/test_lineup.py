@@ -96,6 +96,7 @@ def test_two_pins_that_take_the_gpus_do_not_run_side_by_side(tmp_path: Path) -> 
         numerics=None,
         settings=Settings(seed=0, alpha=0.005, beta=0.005),
         live=None,
+        narrow=None,
         at_once=2,
         run=tmp_path / "run",
         announce=print,

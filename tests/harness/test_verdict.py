@@ -103,11 +103,16 @@ def test_a_verdict_is_one_line_of_json_with_its_run() -> None:
         alpha=0.005,
         beta=0.005,
         seed=0,
+        every_level=False,
+        live=None,
         levels=(),
         statistics=(),
         tolerances={},
         breakdown={},
         worst_segment=None,
+        diagnosis=(),
+        narrowing=None,
+        reproduction=None,
         provenance={},
     )
     line = to_json(whole, Path("runs/x"))
