@@ -20,10 +20,8 @@ from launchers.sglang_dialect import SglangDialect
 
 KV_CACHE = re.compile(r"KV Cache is allocated\. dtype: torch\.(\w+)")
 LOADED = re.compile(r"Load weight end\..*?, type=\w+, (?:quant=([\w-]+))?")
-GRAPHS = (  # --disable-cuda-graph is their older name
-    "args.cuda-graph-backend-decode=disabled",
-    "args.cuda-graph-backend-prefill=disabled",
-)
+PHASES = ("decode", "prefill")
+GRAPHS = tuple(f"args.cuda-graph-backend-{phase}=disabled" for phase in PHASES)  # was one flag once
 ATTENTION = ("attention-backend", "decode-attention-backend", "prefill-attention-backend")
 OTHER_ATTENTION = "triton"  # runs on every GPU, and any kind of attention
 ALIASES = {  # other names of flags -> the one that the server reports
@@ -84,7 +82,7 @@ def toggles(loaded: LoadedPin, graphs: Sequence[str]) -> tuple[Toggle, ...]:
             Toggle(name="without the prefix cache", changes=("args.disable-radix-cache=true",))
         )
     if not on_cpu:
-        if not args.get("disable-cuda-graph", False):
+        if not _without_graphs(args):
             found.append(Toggle(name="without CUDA graphs", changes=tuple(graphs)))
         others = [name for name in ATTENTION if name == ATTENTION[0] or name in args]
         if any(args.get(name) != OTHER_ATTENTION for name in others):
@@ -95,6 +93,12 @@ def toggles(loaded: LoadedPin, graphs: Sequence[str]) -> tuple[Toggle, ...]:
                 )
             )
     return tuple(found)
+
+
+def _without_graphs(args: Mapping[str, Any]) -> bool:
+    if args.get("disable-cuda-graph", False):
+        return True
+    return all(args.get(f"cuda-graph-backend-{phase}") == "disabled" for phase in PHASES)
 
 
 def reported(info: Mapping[str, Any], log: str) -> Reported:

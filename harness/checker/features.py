@@ -37,7 +37,7 @@ SAID = {
     },
     "pin": {
         "KV cache": r"KV cache|kv[-_]cache[-_]dtype",
-        "dtype": r"\bdtype",
+        "dtype": r"^dtype|args\.dtype",
         "quantisation": r"quanti[sz]ation",
         "flag": r"args\.",
     },
