@@ -281,8 +281,7 @@ CAUSES = (
         words="a prefix cache that gives stale or foreign blocks",
         weights={
             "sparse": 2.0,
-            "L1 hit": 3.0,
-            "L1 hit while decoding": 2.0,
+            "L1 cache": 3.0,
             "L1 chunks": 1.0,
             "L1 repeat": 1.0,
             **_OWN,
