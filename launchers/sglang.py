@@ -25,10 +25,8 @@ MODEL_DEFAULTS = re.compile(
     r"Using default chat sampling params from model generation config: (\{.*\})"
 )
 
-GRAPHS = (  # --disable-cuda-graph is their older name
-    "args.cuda-graph-backend-decode=disabled",
-    "args.cuda-graph-backend-prefill=disabled",
-)
+PHASES = ("decode", "prefill")
+GRAPHS = tuple(f"args.cuda-graph-backend-{phase}=disabled" for phase in PHASES)  # was one flag once
 ATTENTION = ("attention-backend", "decode-attention-backend", "prefill-attention-backend")
 OTHER_ATTENTION = "triton"  # runs on every GPU, and any kind of attention
 ALIASES = {  # other names of flags -> the one that the server reports
@@ -94,7 +92,7 @@ def toggles(loaded: LoadedPin, graphs: Sequence[str]) -> tuple[Toggle, ...]:
             Toggle(name="without the prefix cache", changes=("args.disable-radix-cache=true",))
         )
     if not on_cpu:
-        if not args.get("disable-cuda-graph", False):
+        if not _without_graphs(args):
             found.append(Toggle(name="without CUDA graphs", changes=tuple(graphs)))
         others = [name for name in ATTENTION if name == ATTENTION[0] or name in args]
         if any(args.get(name) != OTHER_ATTENTION for name in others):
@@ -105,6 +103,12 @@ def toggles(loaded: LoadedPin, graphs: Sequence[str]) -> tuple[Toggle, ...]:
                 )
             )
     return tuple(found)
+
+
+def _without_graphs(args: Mapping[str, Any]) -> bool:
+    if args.get("disable-cuda-graph", False):
+        return True
+    return all(args.get(f"cuda-graph-backend-{phase}") == "disabled" for phase in PHASES)
 
 
 def reported(info: Mapping[str, Any], log: str) -> Reported:

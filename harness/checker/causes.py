@@ -281,8 +281,7 @@ CAUSES = (
         words="a prefix cache that gives stale or foreign blocks",
         weights={
             "sparse": 2.0,
-            "L1 hit": 3.0,
-            "L1 hit while decoding": 2.0,
+            "L1 cache": 3.0,
             "L1 chunks": 1.0,
             "L1 repeat": 1.0,
             **_OWN,
@@ -306,7 +305,7 @@ CAUSES = (
     Cause(
         name="decode kernel",
         words="the decode path: its attention kernel, or a graph that was captured wrongly",
-        weights={"L1 decode": 2.0, "L1 prefill agrees": 1.0, "L2 agrees": 0.5, **_OWN},
+        weights={"L1 decode": 2.5, "L1 prefill agrees": 1.0, "L2 agrees": 0.5, **_OWN},
         next_step="narrow it: eager (--enforce-eager, --disable-cuda-graph), another attention "
         "backend",
     ),

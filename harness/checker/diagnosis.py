@@ -35,8 +35,9 @@ def diagnose(seen: Seen) -> tuple[Likely, ...]:
 
 def _likely(cause: Cause, found: dict[str, str]) -> Likely:
     there = {name: weight for name, weight in cause.weights.items() if name in found}
-    weight = sum(there.values())
     fitting = sorted((name for name in there if there[name] > 0), key=lambda name: -there[name])
+    # What agrees speaks for a cause only beside something that differs.
+    weight = 0.0 if all(name.endswith(" agrees") for name in fitting) else sum(there.values())
     return Likely(
         cause=cause.name,
         words=f"{'points to' if weight >= STRONG else 'may be'} {cause.words}",

@@ -22,6 +22,8 @@ EVEN = 8.0  # mean divergence over the square of mean |d|: rounding gives 2 to 4
 SATURATED = 0.1  # nats: from this mean |d| on that ratio says nothing
 JUMP = 10.0  # times, from one bin of positions to the next: a step
 APART = 3.0  # times the mean of the other classes or strata: stands out
+# Of L1, by what its groups are called; the cache first: "cache hit, decoding" is about the cache.
+COMPARISONS = ("cache", "hit", "repeat", "busy", "decode", "chunks")
 # feature -> what a reason of the level says. L0 and the sampler say in words what they found.
 SAID = {
     "L0": {
@@ -37,7 +39,7 @@ SAID = {
     },
     "pin": {
         "KV cache": r"KV cache|kv[-_]cache[-_]dtype",
-        "dtype": r"\bdtype",
+        "dtype": r"^dtype|args\.dtype",
         "quantisation": r"quanti[sz]ation",
         "flag": r"args\.",
     },
@@ -70,16 +72,22 @@ def _levels(seen: Seen) -> Iterator[tuple[str, str]]:
         elif level.word is Word.EQUIVALENT:
             yield f"{level.level} agrees", f"{level.level} is EQUIVALENT"
     own = [row for row in seen.rows if row.level == "L1" and row.units]
-    wrong = dict.fromkeys(row.group for row in own if row.above())
-    for group in wrong:
-        worst = max((r for r in own if r.group == group), key=_ratio)
+    wrong: dict[str, StatisticRow] = {}  # comparison -> what is furthest off in it
+    for row in sorted((row for row in own if row.above()), key=_ratio, reverse=True):
+        wrong.setdefault(_comparison(row.group), row)
+    for comparison, worst in wrong.items():
         yield (
-            f"L1 {group}",
-            f"it disagrees with itself in “{group}”: {worst.statistic} is "
+            f"L1 {comparison}",
+            f"it disagrees with itself in “{worst.group}”: {worst.statistic} is "
             f"{_ratio(worst):.3g} times its tolerance",
         )
     if wrong and not wrong.keys() & {"repeat", "busy"}:
         yield "L1 prefill agrees", "its prefill agrees with itself, repeated and busy"
+
+
+def _comparison(group: str) -> str:
+    """Of a group of L1, which may name a load or a way beside it."""
+    return next((name for name in COMPARISONS if name in group), group)
 
 
 def _said(seen: Seen) -> Iterator[tuple[str, str]]:

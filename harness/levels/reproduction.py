@@ -15,13 +15,13 @@ from harness import evidence
 from harness.base.record import Scores
 from harness.checker.contract import RenderDifference
 from harness.levels import askable
-from harness.levels.regenerated import DECODED
 from harness.levels.state import Check
 from launchers.dialect import Request
 from launchers.pins import OWN, LoadedPin
 from launchers.registry import launcher
 
 PORT = 8000  # a placeholder
+DECODED = 16  # tokens that a request generates
 TOP = 5  # alternatives of a position that are shown
 
 

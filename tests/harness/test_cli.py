@@ -32,6 +32,8 @@ FROZEN = {
         "--every-level",
         "--json",
         "--live",
+        "--narrow",
+        "--no-narrow",
         "--numerics",
         "--run",
         "--seed",
