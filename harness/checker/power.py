@@ -26,7 +26,7 @@ SHUFFLES = 200  # of a prompt; their moments are summed over the prompts
 
 
 def power(groups: Sequence[Sequence[Answers]], *, alpha: float, rng: np.random.Generator) -> float:
-    """The chance that `equality` finds p < `alpha`, at least. `groups`: two or more candidates with
+    """The chance that `equality` finds p < `alpha`, about. `groups`: two or more candidates with
     the fault, a prompt each in one order."""
     shuffled = np.array([permuted(one, SHUFFLES, rng) for one in groups[0]])  # (P, 2, SHUFFLES)
     weight = np.array([weights(each) for each in shuffled])  # (P, 2, 1)

@@ -212,14 +212,14 @@ def _misplaced(
 
 def _detectable(temperatures: Powers, shares: Powers) -> str:
     """The smallest faults that would have been found."""
-    colder = ", ".join(f"{t:g} in {_in_100(chance)}" for t, chance in temperatures)
+    found = ", ".join(f"{_in_100(chance)} find {t:g} for 1.0" for t, chance in temperatures)
     least = next((share for share, chance in shares if chance >= FOUND), None)
     misplaced = (
-        "answers that are all to other prompts are not"
+        f"answers to other prompts are found in {FOUND:.0%} of tests at no share"
         if least is None
-        else f"answers to other prompts are in {FOUND:.0%} where they are {least:.0%} of all"
+        else f"answers to other prompts are found in {FOUND:.0%} where they are {least:.0%} of all"
     )
-    return f"of 100 such tests a temperature for 1.0 is found at least: {colder}; {misplaced}"
+    return f"of 100 such tests, by the reference's own answers, about {found}; {misplaced}"
 
 
 def _in_100(chance: float) -> str:

@@ -88,7 +88,7 @@ def _power(temperatures: Sequence[Mapping[str, Any]], shares: Sequence[Mapping[s
         for fault, chance in faults
     )
     caption = (
-        "How often a test of this size finds a fault, at least: from the reference's own answers. "
+        "How often a test of this size finds a fault, about: from the reference's own answers. "
         "What is rarely found is not excluded."
     )
     return table(("fault", "#found in"), rows, "cards", caption)

@@ -73,7 +73,7 @@ def test_a_healthy_engine_of_texts_alone_is_inconclusive_and_its_power_is_said(
     assert done.returncode == 3, done.stderr
     assert "cannot be asked: logprobs of given tokens" in done.stdout
     assert "answers are the reference's own, word for word" in done.stdout
-    assert "of 100 such tests a temperature for 1.0 is found at least: 0.8 in" in done.stdout
+    assert "of 100 such tests, by the reference's own answers, about" in done.stdout
 
 
 def test_temperature_point_six_for_one_is_different(vllm: Opened, trace_with_texts: Path) -> None:

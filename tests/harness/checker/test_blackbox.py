@@ -105,6 +105,12 @@ def test_every_permutation_keeps_the_number_of_the_candidates_answers(
     assert np.abs(shuffled).max() < 1e-6
 
 
+def test_answers_that_share_nothing_have_the_smallest_p_there_is() -> None:
+    found = [answers([letter * 24] * 8, ["z" * 24] * 8) for letter in LETTERS]
+    result = blackbox.equality(found, alpha=ALPHA, rng=np.random.default_rng(0))
+    assert result.p_discrepancy == 1 / (1 + result.permutations)
+
+
 def test_there_are_enough_permutations_for_alpha() -> None:
     for alpha in (0.05, 0.00025):
         assert 2 * 3 / (1 + blackbox.permutations(alpha)) <= alpha * 1.001

@@ -9,7 +9,7 @@ from harness.checker import blackbox, power
 from harness.checker.blackbox import Answers, answers
 from tests.harness.checker.test_blackbox import drawn
 
-ALPHA = 0.05
+ALPHA = 0.005
 PROMPTS, OWN, ASKED, GROUPS = 12, 16, 6, 8
 
 
@@ -22,7 +22,7 @@ def groups(
     ]
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.8, 0.5])
+@pytest.mark.parametrize("temperature", [1.0, 0.95, 0.9])
 def test_the_said_power_is_about_that_of_tests_that_are_run(temperature: float) -> None:
     """100 seeded tests a temperature: their rate is known to .15 (3 standard errors)."""
     rng = np.random.default_rng(3)

@@ -174,7 +174,7 @@ def test_the_same_model_is_inconclusive_and_the_power_is_said(trace: Trace) -> N
     assert level.word is Word.INCONCLUSIVE
     assert f"{PROMPTS} of {PROMPTS} answers are the reference's own" in level.reasons[0]
     assert "could be the reference's" in level.reasons[1]
-    assert "of 100 such tests a temperature for 1.0 is found at least" in level.reasons[2]
+    assert "of 100 such tests, by the reference's own answers, about" in level.reasons[2]
     asked = sampled_requests(talker)
     assert len(asked) == PROMPTS
     assert {(b["temperature"], b["top_p"], b["n"]) for b in asked} == {
