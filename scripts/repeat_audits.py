@@ -1,25 +1,44 @@
 """Audits the sampler of one engine again and again: how often is it accused, and what is found?
 
-    python scripts/repeat_audits.py TRACE PIN|URL [--repeats 20] [--set KEY=VALUE]...
+    python scripts/repeat_audits.py TRACE PIN|URL [--repeats 20] [--set KEY=VALUE] [--instead JSON]
 
-Prints a line an audit, and a last one with the words counted.
+`--instead` puts fields into every request on its way, as a faulty gateway would:
+'{"temperature": 0.9}'. Prints a line an audit, and a last one with the words counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness import candidate, session
+from harness.client import Asker, Endpoint
 from harness.evidence import written as evidence_of_levels
 from harness.levels import sampled
 from harness.levels.state import Check, Settings
 from harness.recording import Trace
+from launchers.dialect import Reply, Request
+
+
+class Rewriting(Endpoint):
+    """An endpoint whose requests are changed on their way."""
+
+    def __init__(self, url: str, instead: Mapping[str, Any]) -> None:
+        super().__init__(url)
+        self._instead = instead
+
+    def ask(self, request: Request, *, timeout_s: float | None = None) -> Reply:
+        changed = replace(request, body={**(request.body or {}), **self._instead})
+        return super().ask(changed, timeout_s=timeout_s)
 
 
 def main() -> None:
@@ -29,19 +48,26 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--numerics", default="fp32")
     parser.add_argument("--set", action="append", default=[], dest="changes")
+    parser.add_argument("--instead", type=json.loads, default={})
     given = parser.parse_args()
     trace = Trace(given.trace)
     log = Path(tempfile.mkdtemp()) / "engine.log"
     pin = candidate.prepared(given.engine, given.changes)
     words: Counter[str] = Counter()
     with candidate.opened(given.engine, pin, log=log, announce=print) as opened:
+        if given.instead:
+            opened = replace(
+                opened, asker=Asker(Rewriting(opened.url, given.instead), opened.asker.dialect)
+            )
         for seed in range(given.repeats):
             check = checking(trace, opened, given.numerics, seed)
             began = time.monotonic()
             word, reasons = sampled.run(check)
             words[str(word)] += 1
             spent = time.monotonic() - began
-            print(seed, word, f"{check.tokens:,} tokens {spent:.1f} s", *reasons, sep="  ")
+            print(
+                seed, word, f"{check.tokens:,} tokens {spent:.1f} s", *reasons, sep="  ", flush=True
+            )
             for arm in check.findings["sampler"]["arms"]:
                 print("   ", arm["arm"], arm["samples"], arm.get("plain"), evidence(arm["audit"]))
     print(dict(words))

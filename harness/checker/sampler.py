@@ -18,7 +18,8 @@ inequality gives E_q[E^s] <= exp(b s / (1 - s)), so by Ville's inequality
     P(ever ln E >= ln(1/alpha) / s + b / (1 - s)) <= alpha,
 
 with s fixed beforehand so that it is tightest at the last draw, (sqrt(ln 1/alpha) + sqrt(b))^2.
-b is measured: the benign pool's divergence at these very prefixes, times gamma (see `slack`).
+b is measured: for each draw the benign pool's worst divergence at that very prefix, times gamma, or
+tau K of its stratum where that is more; and the contamination, which the null has and p has not.
 
 The maximum is found on a grid, and so are the intervals: all values whose profile likelihood is
 within (sqrt(1.92) + sqrt(b))^2 of the largest, 95 % by the usual approximation, for one n.
@@ -35,7 +36,14 @@ import numpy as np
 from harness.base.record import Floats
 from harness.checker.eprocess import log_mean_exp
 from harness.checker.outcome import Word
-from harness.checker.sampling import CONTAMINATION, Counts, Parameters, Prefixes, likelihood
+from harness.checker.sampling import (
+    CONTAMINATION,
+    Counts,
+    Parameters,
+    Prefixes,
+    likelihood,
+    likelihoods,
+)
 
 TEMPERATURE_BAND, TOP_P_BAND, MIN_P_BAND, PUSH_BAND = 0.1, 0.03, 0.05, 0.5
 NULL_TEMPERATURES, NULL_TOP_PS = (0.99, 1.0, 1.01), (-0.005, 0.0, 0.005)
@@ -85,10 +93,10 @@ def needed(chance: float, slack: float, most: float) -> float:
     return nats / s + (slack / (1 - s) if slack else 0.0)
 
 
-def slack(counts: Counts, divergence: Floats, gamma: float) -> float:
-    """b in nats for `counts` (P, k + 1): `divergence` (P,) is the benign pool's at each prefix."""
+def slack(counts: Counts, divergence: Floats) -> float:
+    """b in nats for `counts` (P, k + 1), where one draw may cost `divergence` (P,) nats."""
     drawn = counts.sum(axis=1)
-    return float((drawn * np.maximum(gamma * divergence, 1e-5)).sum() + CONTAMINATION * drawn.sum())
+    return float((drawn * (divergence + CONTAMINATION)).sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +122,10 @@ def weigh(
     beta: float,
 ) -> Evidence:
     """`slack` and `most`: as in `needed`."""
-    points = [
-        (replace(setting, top_p=float(p)), float(value))
-        for setting, top_ps in _grid(promised)
-        for p, value in zip(top_ps, likelihood(prefixes, counts, setting, top_ps), strict=True)
-    ]
+    points = _points(prefixes, counts, promised)
     different = _mixture(points, promised) - _null(prefixes, counts, promised)
-    own = float(likelihood(prefixes, counts, promised, np.array([promised.top_p]))[0])
-    equivalent = own - max(value for setting, value in points if _outside(setting, promised))
+    own = next(point.averaged for point in points if point.setting == promised)
+    equivalent = own - max(p.best for p in points if _outside(p.setting, promised))
     bars = needed(alpha, slack, most), needed(beta, slack, most)
     word = Word.INCONCLUSIVE
     if different >= bars[0]:
@@ -136,6 +140,26 @@ def weigh(
         needed_equivalent=bars[1],
         nearest=_simplest(points, promised),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A setting of the grid, and ln L of it (`sampling.likelihoods`)."""
+
+    setting: Parameters
+    best: float
+    averaged: float
+
+
+def _points(prefixes: Prefixes, counts: Counts, promised: Parameters) -> list[Point]:
+    points: list[Point] = []
+    for setting, top_ps in _grid(promised):
+        best, averaged = likelihoods(prefixes, counts, setting, top_ps)
+        points += [
+            Point(setting=replace(setting, top_p=float(p)), best=float(b), averaged=float(a))
+            for p, b, a in zip(top_ps, best, averaged, strict=True)
+        ]
+    return points
 
 
 def audit(prefixes: Prefixes, counts: Counts, evidence: Evidence, slack: float) -> Audit:
@@ -187,12 +211,12 @@ def _plain(setting: Parameters, promised: Parameters) -> bool:
     )
 
 
-def _mixture(points: list[tuple[Parameters, float]], promised: Parameters) -> float:
+def _mixture(points: list[Point], promised: Parameters) -> float:
     """ln of the mean of L: a third each for temperature alone, temperature and top-p, and all."""
-    plain = [(s, value) for s, value in points if _plain(s, promised)]
-    alone = [value for s, value in plain if s.top_p == promised.top_p]
-    groups = (alone, [value for _, value in plain], [value for _, value in points])
-    return log_mean_exp(np.array([log_mean_exp(np.array(values)) for values in groups]))
+    plain = [p for p in points if _plain(p.setting, promised)]
+    alone = [p for p in plain if p.setting.top_p == promised.top_p]
+    groups = [np.array([p.averaged for p in group]) for group in (alone, plain, points)]
+    return log_mean_exp(np.array([log_mean_exp(values) for values in groups]))
 
 
 def _null(prefixes: Prefixes, counts: Counts, promised: Parameters) -> float:
@@ -218,11 +242,11 @@ def _outside(setting: Parameters, promised: Parameters) -> bool:
     )
 
 
-def _simplest(points: list[tuple[Parameters, float]], promised: Parameters) -> Parameters:
+def _simplest(points: list[Point], promised: Parameters) -> Parameters:
     """The likeliest setting; a cut or a push only where it explains enough to be named."""
-    plain = max((p for p in points if _plain(p[0], promised)), key=lambda p: p[1])
-    best = max(points, key=lambda p: p[1])
-    return best[0] if best[1] > plain[1] + NAMED else plain[0]
+    plain = max((p for p in points if _plain(p.setting, promised)), key=lambda p: p.best)
+    best = max(points, key=lambda p: p.best)
+    return (best if best.best > plain.best + NAMED else plain).setting
 
 
 def _refined(prefixes: Prefixes, counts: Counts, start: Parameters) -> Parameters:

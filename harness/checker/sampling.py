@@ -6,14 +6,13 @@ The order of operations is vLLM's (vllm/v1/sample/sampler.py) and SGLang's (srt/
     min-p, top-k, top-p (the token that crosses p is kept)
 
 After top-k, vLLM's top-p counts shares of what top-k left, SGLang's shares of everything. Both are
-tried, and the likelier one counts. A repetition penalty divides logits, which no trace holds; it is
+tried. A repetition penalty divides logits, which no trace holds; it is
 taken as one push of all tokens that have occurred, in nats.
 
 A cell is a listed token that a text can be told by; everything else is one cell more, the rest. Of
 the unlisted tokens only the sum at temperature 1 is known. At another temperature it depends on how
 many they are: they are taken as equally probable, and as few as can be (none is above the last
-listed one) or 4, 16 or 64 times as many, whichever fits best at that prefix. At temperature 1 this
-has no part.
+listed one) or 4, 16 or 64 times as many. At temperature 1 this has no part.
 
 A small contamination by the untruncated distribution stands for numerics: a token just outside the
 nucleus costs much, and does not exclude everything.
@@ -66,8 +65,19 @@ class Parameters:
 def likelihood(prefixes: Prefixes, counts: Counts, setting: Parameters, top_ps: Floats) -> Floats:
     """ln of the probability of `counts` (P, k + 1) at each of `top_ps` (Q,), (Q,).
 
-    `setting.top_p` is not read. The last column of `counts` is the rest. What `probabilities` says,
-    summed without making each cell: a weight counts alike for all values of top-p that leave it.
+    What is not known is taken as it fits best at each prefix. `setting.top_p` is not read. The last
+    column of `counts` is the rest.
+    """
+    return likelihoods(prefixes, counts, setting, top_ps)[0]
+
+
+def likelihoods(
+    prefixes: Prefixes, counts: Counts, setting: Parameters, top_ps: Floats
+) -> tuple[Floats, Floats]:
+    """As `likelihood`; and with what is not known counted in all its ways equally: a distribution.
+
+    What `probabilities` says, summed without making each cell: a weight counts alike for all values
+    of top-p that leave it.
     """
     cut = _truncated(prefixes, setting, top_ps)
     sorted_counts = np.take_along_axis(counts[:, :-1], cut.order, axis=1)  # (P, k)
@@ -79,7 +89,9 @@ def likelihood(prefixes: Prefixes, counts: Counts, setting: Parameters, top_ps: 
     rest = np.log(np.maximum(_rest_cell(cut), CONTAMINATION * NO_REST))
     of_prefix = constant + inside * np.log(mixed) + counts[:, -1] * rest
     of_prefix += outside * np.log(CONTAMINATION / cut.untruncated)
-    return of_prefix.max(axis=1).sum(axis=-1)
+    highest = of_prefix.max(axis=1)  # (Q, P)
+    averaged = highest + np.log(np.exp(of_prefix - highest[:, None]).mean(axis=1))
+    return highest.sum(axis=-1), averaged.sum(axis=-1)
 
 
 def probabilities(prefixes: Prefixes, setting: Parameters, top_ps: Floats) -> Floats:

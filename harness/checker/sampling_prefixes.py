@@ -22,10 +22,10 @@ from harness.checker.sampling import Parameters, Prefixes, probabilities
 WANTED = {"rest": 4, "seen": 8, "spread": 20}  # prefixes of each kind; the scarce kinds first
 OF_CHATS = {"spread": 10}
 DRAWS = {"rest": 20, "seen": 56, "spread": 88}  # answers asked of each in a round
+LEAST_ROOM = 0.001  # between top-p and the mass of the first tokens, any number of them
 OF_ROW = 3  # prefixes of one sequence, at most
 UNNAMED = 0.004  # of the mass: on tokens that no text tells
 SMALL_REST = 0.06
-MARGIN = 0.001  # how close to top-p the mass of the first tokens may come; more in a wide class
 DIVERGENCE_COST = 3000.0  # a benign divergence of 1/3000 nats halves what a prefix is worth
 
 
@@ -37,6 +37,8 @@ class Candidates:
     rows: npt.NDArray[np.int64]  # (N,) of the trace
     lengths: npt.NDArray[np.int64]  # (N,) tokens of the prefix
     divergence: Floats  # (N,) nats: the worst benign configuration's
+    tolerated: Floats  # (N,) nats: tau K of that stratum
+    off: Floats  # (N,) nats: the benign 99.9 % quantile of |d| in that stratum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +50,12 @@ class Chosen:
     kinds: tuple[str, ...]  # P
 
 
-def choose(
-    candidates: Candidates, promised: Parameters, margin: float, wanted: Mapping[str, int]
-) -> Chosen:
+def choose(candidates: Candidates, promised: Parameters, wanted: Mapping[str, int]) -> Chosen:
     """The best prefixes of each kind under the promise. Fewer than wanted where there are no more.
 
-    `margin`: of the class, added to MARGIN. `wanted`: kind -> how many prefixes.
+    `wanted`: kind -> how many prefixes.
     """
-    worth = _worth(candidates, promised, MARGIN + margin)
+    worth = _worth(candidates, promised)
     taken: list[int] = []
     kinds: list[str] = []
     for kind, most in wanted.items():
@@ -76,13 +76,13 @@ def choose(
     )
 
 
-def _worth(candidates: Candidates, promised: Parameters, margin: float) -> dict[str, Floats]:
+def _worth(candidates: Candidates, promised: Parameters) -> dict[str, Floats]:
     """What each place is worth for each kind, (N,); 0 or less: nothing."""
     prefixes = candidates.prefixes
     cells = probabilities(prefixes, promised, np.array([promised.top_p]))[0, 0]  # (N, k + 1)
     listed, rest = cells[:, :-1], prefixes.rest()
     unnamed = (np.exp(prefixes.logprobs) * ~prefixes.named).sum(axis=1)
-    usable = (unnamed <= UNNAMED) & _clear(prefixes, promised, margin)
+    usable = (unnamed <= UNNAMED) & _clear(prefixes, promised, candidates.off)
     credit = usable / (1 + DIVERGENCE_COST * candidates.divergence)
     seen = (listed * prefixes.seen).sum(axis=1)
     small = rest <= SMALL_REST
@@ -102,10 +102,20 @@ def _variance(weights: Floats, logprobs: Floats) -> Floats:
     return (weights * (logprobs - mean[:, None]) ** 2).sum(axis=1) / total
 
 
-def _clear(prefixes: Prefixes, promised: Parameters, margin: float) -> Bools:
-    """Whether numerics cannot move the nucleus's edge over a token."""
+def _clear(prefixes: Prefixes, promised: Parameters, off: Floats) -> Bools:
+    """Whether the nucleus stays the same, (N,), where no token is off by more than `off` (N,).
+
+    Then the odds of its mass change by exp(2 off) at most, and so may those of two tokens.
+    """
     if promised.top_p >= 1:
         return np.ones(len(prefixes.logprobs), dtype=np.bool_)
-    weights = np.exp(prefixes.logprobs / promised.temperature)
+    logits = prefixes.logprobs / promised.temperature
+    weights = np.exp(logits)
     sums = np.cumsum(weights / (weights.sum(axis=1) + prefixes.rest())[:, None], axis=1)
-    return np.abs(sums - promised.top_p).min(axis=1) >= margin
+    moved = 2 * off / promised.temperature
+    room = promised.top_p * (1 - promised.top_p) * moved + LEAST_ROOM
+    far = np.abs(sums - promised.top_p).min(axis=1) >= room
+    inside = np.minimum((sums < promised.top_p).sum(axis=1), logits.shape[1] - 2)  # the last kept
+    rows = np.arange(len(logits))
+    all_inside = sums[:, -1] < promised.top_p  # the edge lies among the unlisted tokens
+    return far & (all_inside | (logits[rows, inside] - logits[rows, inside + 1] >= moved))

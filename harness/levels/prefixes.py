@@ -65,6 +65,7 @@ def _gathered(
     columns = zip(*parts, strict=True) if parts else [()] * 6
     logprobs, named, seen, rows, ends, divergences = columns
     shape = (len(parts), check.top_k)
+    of_row = [check.tolerances.of(check.trace.stratum_of[row]) for row in rows]
     return Candidates(
         prefixes=Prefixes(
             logprobs=np.array(logprobs, dtype=np.float64).reshape(shape),
@@ -74,6 +75,8 @@ def _gathered(
         rows=np.array(rows, dtype=np.int64),
         lengths=np.array(ends, dtype=np.int64),
         divergence=np.array(divergences, dtype=np.float64),
+        tolerated=np.array([t.tau_k for t in of_row], dtype=np.float64),
+        off=np.array([t.benign_d_999 for t in of_row], dtype=np.float64),
     )
 
 

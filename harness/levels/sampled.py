@@ -31,7 +31,7 @@ from harness.checker.sampler import Audit
 from harness.checker.sampling import Parameters
 from harness.checker.sampling_prefixes import OF_CHATS, WANTED, Candidates, choose
 from harness.checker.shares import SHARES
-from harness.checker.tolerance import ALL, GAMMA
+from harness.checker.tolerance import GAMMA
 from harness.levels import askable, prefixes
 from harness.levels.drawn import Drawing
 from harness.levels.state import Check
@@ -41,7 +41,6 @@ TITLE = "sampler: what is drawn is what was promised"
 ARM_TOKENS = 9_000  # of each arm, prefixes and answers
 CHAT_TOKENS = 1_900
 ROUNDS = 3
-MARGIN_OF_TOLERANCE = 0.3  # of tau A: how far benign numerics move a nucleus's mass
 SENT: Mapping[str, Any] = {"temperature": 1.0, "top_p": 0.95}
 ARMS = 3  # that alpha is shared by
 UNREAD = 0.5  # a share of answers beyond the listed tokens that no sampler gives
@@ -138,8 +137,7 @@ def _promised(table: SamplingTable) -> Parameters:
 
 def _asked(check: Check, arm: Arm, found: Candidates, *, as_text: bool) -> dict[str, Any]:
     """What one arm shows, as JSON."""
-    margin = MARGIN_OF_TOLERANCE * check.tolerances.of(ALL).tau_a
-    chosen = choose(found, arm.promised, margin, OF_CHATS if arm.chats else WANTED)
+    chosen = choose(found, arm.promised, OF_CHATS if arm.chats else WANTED)
     table: dict[str, Any] = {
         "arm": arm.name,
         "sent": dict(arm.fields),
@@ -156,7 +154,7 @@ def _asked(check: Check, arm: Arm, found: Candidates, *, as_text: bool) -> dict[
         refusal = drawing.refusal(arm.fields)
         if refusal is not None:
             return {**table, **_unasked(arm, refusal)}
-        benign = found.divergence[chosen.places]
+        benign = np.maximum(GAMMA * found.divergence, found.tolerated)[chosen.places]
         audit = _drawn(check, arm, drawing, benign)
     finally:
         check.tokens += drawing.tokens
@@ -196,7 +194,7 @@ def _drawn(check: Check, arm: Arm, drawing: Drawing, benign: Floats) -> Audit:
     rounds = max(1, min(ROUNDS, most // drawing.round_tokens))
     for drawn in range(1, rounds + 1):
         drawing.round(arm.fields)
-        slack = sampler.slack(drawing.counts, benign, GAMMA)
+        slack = sampler.slack(drawing.counts, benign)
         evidence = sampler.weigh(
             drawing.prefixes,
             drawing.counts,
