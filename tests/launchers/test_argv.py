@@ -30,6 +30,7 @@ for name in ("model", "served-model-name", "host", "port", "size", "nnodes", "no
     PARSER.add_argument("--" + name)
 PARSER.add_argument("--mode", choices=["data", "weights"])
 PARSER.add_argument("--headless", action="store_true")
+PARSER.add_argument("--enable-prompt-tokens-details", action="store_true")
 PARSER.add_argument("--master-addr")
 
 
