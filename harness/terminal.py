@@ -78,6 +78,10 @@ def show(verdict: Verdict, run: Path) -> None:
         f"  wrong DIFFERENT: at most {verdict.alpha:.1%}; wrong EQUIVALENT: at most "
         f"{verdict.beta:.1%}, in either case given the tolerances"
     )
+    weakness = verdict.tolerances["weakness"]
+    if weakness is not None:
+        line = f"this trace cannot support EQUIVALENT: {weakness}"
+        console.print(f"  {escape(line)}", soft_wrap=True)
     console.print(f"  report: {run / 'report.html'}", soft_wrap=True)
 
 

@@ -42,7 +42,18 @@ FROZEN = {
     "env build": ["PIN"],
     "env list": [],
     "env remove": ["NAME"],
-    "record": ["REFERENCE", "--output", "--set", "--tokens-from", "-o"],
+    "record": [
+        "REFERENCE",
+        "--alpha",
+        "--beta",
+        "--gamma",
+        "--longest",
+        "--output",
+        "--pool",
+        "--set",
+        "--tokens-from",
+        "-o",
+    ],
     "serve": ["PIN", "--enforce", "--host", "--port", "--set"],
 }
 
