@@ -39,7 +39,7 @@ __all__ = ["PoolUnit", "Recorded", "Token", "Trace", "Writer", "write", "writing
 SCHEMA = 2  # 1: every row group but the last had 16 rows
 READABLE = (1, 2)
 ROWS_IN_GROUP = 16
-TOKENS_IN_GROUP = 32_768  # about 6 MB of sequences
+TOKENS_IN_GROUP = 8_192  # about 1.4 MB of sequences
 # What zipfile raises for damage: RuntimeError and NotImplementedError where a flag is flipped.
 NOT_WHOLE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError, RuntimeError)
 SEQUENCES, POOL, VOCABULARY = "sequences.parquet", "pool.parquet", "vocabulary.parquet"

@@ -71,6 +71,8 @@ def show(verdict: Verdict, run: Path) -> None:
             console.print(f"  {line}", soft_wrap=True)
     for result in verdict.levels:
         console.print(_level(result), soft_wrap=True)
+    for line in _ratios(verdict):
+        console.print(f"  {escape(line)}", soft_wrap=True)
     if verdict.statistics:
         console.print(_table(verdict))
         console.print(LEGEND)
@@ -90,6 +92,18 @@ def _level(result: LevelResult) -> str:
         return f"  {result.level:9}  not asked: {escape(result.reasons[0])}"
     word = f"[{COLOURS[result.word]}]{result.word:12}[/]"
     return f"  {result.level:9}  {word}  {result.tokens:,} tokens, {result.seconds:.1f} s"
+
+
+def _ratios(verdict: Verdict) -> Iterator[str]:
+    """How far off the candidate is against the reference itself in the same numerics class."""
+    found = [row for level in verdict.levels for row in level.findings.get("strata", ())]
+    ratios = [(row["ratio"], row["stratum"]) for row in found if row["ratio"] is not None]
+    if ratios:
+        (least, _), (most, where) = min(ratios), max(ratios)
+        yield (
+            f"against fp32 its error is {least:.2g} to {most:.2g} times ({where}) that of the "
+            f"reference itself in {verdict.numerics}"
+        )
 
 
 def _reasons(verdict: Verdict) -> list[tuple[str, str]]:

@@ -30,7 +30,10 @@ def run(check: Check) -> tuple[Word, list[str]]:
     if not asked:
         return Word.INCONCLUSIVE, unasked
     settings, trace = check.settings, check.trace
-    population = len(trace)
+    held = askable.rows(check)
+    population = len(held)
+    if not held:
+        return Word.INCONCLUSIVE, list(askable.too_long(check).values())
     tolerance = check.tolerances.of(ALL)
     judge = Judge(
         level="L1",
@@ -40,7 +43,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
         beta=settings.beta,
     )
     check.judges.append(judge)
-    order = forced.permutation(range(population), seed=settings.seed, name="consistency")
+    order = forced.permutation(held, seed=settings.seed, name="consistency")
     for start in range(0, population, ROUND):
         if judge.word() is not Word.INCONCLUSIVE:
             break

@@ -58,6 +58,7 @@ class Check:
     breakdown: forced.Breakdown = field(default_factory=forced.Breakdown)
     histogram: Histogram = field(default_factory=Histogram)
     worst: Finding = field(default_factory=Finding)
+    too_long: dict[str, str] | None = None  # strata -> why not asked; None: not found out yet
     tokens: int = 0
     alone: dict[int, Scores] = field(default_factory=dict)  # of the L1 batch at hand
     scores: dict[int, Scores] = field(default_factory=dict)  # row -> what the busy server said

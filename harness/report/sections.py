@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.checker.outcome import LevelResult
+from harness.report import forced_section
 
 # level -> its findings as HTML; a level without a row here has no section.
-SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {"L2": forced_section.html}
 
 
 def of(level: LevelResult) -> str:
