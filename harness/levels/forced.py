@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
     strata = [s for s in trace.strata if s not in askable.too_long(check)]
     too_long = list(askable.too_long(check).values())
     if not strata:
-        return Word.INCONCLUSIVE, too_long
+        return Word.INCONCLUSIVE, too_long or ["no evidence: the trace holds no sequence"]
     asked = {stratum: Asked() for stratum in strata}
     judge = Judge(
         level="L2",
@@ -54,8 +54,14 @@ def run(check: Check) -> tuple[Word, list[str]]:
             _judge_forced(check, judge, row, scores, asked)
         check.announce(telling.progress(judge, check.tokens))
     check.findings["L2"] = {"strata": strata_table(check, asked)}
-    lacking = [*too_long, *_too_few(given, check.top_k)]
+    lacking = [*too_long, *_one_stratum(trace.strata), *_too_few(given, check.top_k)]
     return askable.at_best_inconclusive(judge.word(), telling.explain(judge), lacking)
+
+
+def _one_stratum(strata: Sequence[str]) -> list[str]:
+    if len(strata) > 1:
+        return []
+    return [f"the trace has one stratum only ({strata[0]}); EQUIVALENT needs two at least"]
 
 
 def _too_few(given: int, wanted: int) -> list[str]:
