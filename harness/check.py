@@ -24,6 +24,7 @@ from harness.checker import forced as classes
 from harness.checker.consistency import kept, schedule
 from harness.checker.outcome import LevelResult, Word
 from harness.levels import (
+    askable,
     configured,
     consistency,
     contract,
@@ -52,7 +53,7 @@ LEVELS: dict[str, tuple[str, Run]] = {  # name -> title, how it is asked
 def run(check: Check) -> None:
     """All levels until one says DIFFERENT, or all of them; what they found is left in `check`."""
     read_vocabulary(check)
-    check.kept = kept(schedule(len(check.trace), check.settings.seed))
+    check.kept = kept(schedule(askable.rows(check), check.settings.seed))
     decided: str | None = None
     for name, (title, ask) in LEVELS.items():
         before, began = check.tokens, time.monotonic()

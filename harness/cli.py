@@ -68,8 +68,12 @@ def check(
         str | None, typer.Option(help="What a URL promises: fp32 or bf16. A pin says so itself.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the order in which prompts are drawn.")] = 0,
-    alpha: Annotated[float, typer.Option(help="Chance of a wrong DIFFERENT, at most.")] = 0.005,
-    beta: Annotated[float, typer.Option(help="Chance of a wrong EQUIVALENT, at most.")] = 0.005,
+    alpha: Annotated[
+        float | None, typer.Option(help="Chance of a wrong DIFFERENT, at most; else the trace's.")
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option(help="Chance of a wrong EQUIVALENT, at most; else the trace's.")
+    ] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Keep the reference running: it scores what is decoded.")
     ] = False,
@@ -94,13 +98,11 @@ def check(
     """Decides whether candidates compute the same model as a reference, or as each other."""
     from harness import session, together
     from harness.candidate import is_url
-    from harness.levels.state import Settings
+    from harness.checker import calibration
     from harness.terminal import announcing
     from launchers.pins import NUMERICS_CLASSES
 
-    for name, value in (("--alpha", alpha), ("--beta", beta)):
-        if not 0 < value < 1:
-            raise ConfigError(f"{name} is {value}; it must lie between 0 and 1")
+    calibration.chosen(None, alpha, beta)  # refused here, before anything is recorded
     if (against is None) != consensus:
         raise ConfigError("check needs either --against (a trace, a pin or a URL) or --consensus")
     if consensus and live:
@@ -111,26 +113,30 @@ def check(
     with announcing() as announce:
         # What can be refused is refused before a reference is recorded.
         promises = [session.promise(n, changes or (), numerics, announce) for n in candidate]
+        classes = [known for known in NUMERICS_CLASSES if known in promises]
+        trace = (
+            None
+            if against is None
+            else session.trace_of(against, classes=classes, announce=announce)
+        )
         how = together.How(
             changes=changes or (),
             numerics=numerics,
-            settings=Settings(seed=seed, alpha=alpha, beta=beta, every_level=every_level),
+            settings=session.settings(
+                trace, seed=seed, alpha=alpha, beta=beta, every_level=every_level
+            ),
             live=against if live or (against is not None and is_url(against)) else None,
             narrow=narrow,
             at_once=at_once,
             run=folder,
             announce=announce,
         )
-        if against is None:
+        if trace is None:
             result = together.find_odd_one(candidate, how)
+        elif len(candidate) > 1:
+            result = together.check_against(candidate, trace, how)
         else:
-            classes = [known for known in NUMERICS_CLASSES if known in promises]
-            trace = session.trace_of(against, classes=classes, announce=announce)
-            result = (
-                together.check_against(candidate, trace, how)
-                if len(candidate) > 1
-                else together.check_one(candidate[0], trace, how)
-            )
+            result = together.check_one(candidate[0], trace, how)
     raise typer.Exit(_shown(result, folder, as_json=as_json))
 
 
@@ -172,11 +178,31 @@ def record(
             "them where it has no tokenizer."
         ),
     ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PIN", help="A further engine known to be right; repeatable."),
+    ] = None,
+    longest: Annotated[
+        int | None,
+        typer.Option(metavar="TOKENS", help="Add strata of long prompts: 2048, 4096 ... to this."),
+    ] = None,
+    gamma: Annotated[
+        float | None, typer.Option(help="Tolerance over the worst benign mean; else 2.")
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Chance of a wrong DIFFERENT, at most; else 0.005.")
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option(help="Chance of a wrong EQUIVALENT, at most; else 0.005.")
+    ] = None,
 ) -> None:
     """Records a reference, its benign pool and the tolerances, to check candidates against."""
     from harness import session
+    from harness.checker import calibration
+    from harness.recording import Trace
     from harness.terminal import announcing
 
+    spec = calibration.chosen(gamma, alpha, beta)
     if output.suffix != ".trace":
         raise ConfigError(f"-o {output}: a trace's name must end in .trace")
     if not output.absolute().parent.is_dir():
@@ -188,8 +214,13 @@ def record(
             path=output.absolute(),
             announce=announce,
             tokens_from=tokens_from,
+            calibration=spec,
+            further=pool or (),
+            longest=longest,
         )
     typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+    for weakness in session.weaknesses(Trace(output.absolute())):
+        typer.echo(f"  {weakness}")
 
 
 @app.command()

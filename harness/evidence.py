@@ -2,6 +2,8 @@
 
 Trade-off accepted: rows are written in the order in which they were drawn, and the file gets its
 name when the check ends, so an interrupted check leaves no evidence rather than half of it.
+A row group has many rows, and at most TOKENS_IN_GROUP tokens besides its last row: what is held
+before it is written does not grow with the check.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import pyarrow.parquet as pq
 from harness.base import atomic
 from harness.base.record import Distance, Floats
 
+TOKENS_IN_GROUP = 65_536  # about 2 MB
 FILE = Path("tokens") / "evidence.parquet"  # in a run directory
 SCHEMA = pa.schema(
     [
@@ -40,19 +43,31 @@ class Evidence:
 
     def __init__(self, writer: pq.ParquetWriter) -> None:
         self._writer = writer
+        self._rows: list[dict[str, Any]] = []
+        self._tokens = 0
 
     def add(self, level: str, group: str, case_id: str, distance: Distance) -> None:
-        row = {
-            "level": level,
-            "group": group,
-            "case_id": case_id,
-            "d": distance.d,
-            "divergence": distance.divergence.astype(np.float32),
-            "flip": distance.flip,
-            "margin": distance.margin.astype(np.float32),
-            "margin_change": distance.margin_change.astype(np.float32),
-        }
-        self._writer.write_table(pa.Table.from_pylist([row], schema=SCHEMA))
+        self._rows.append(
+            {
+                "level": level,
+                "group": group,
+                "case_id": case_id,
+                "d": distance.d,
+                "divergence": distance.divergence.astype(np.float32),
+                "flip": distance.flip,
+                "margin": distance.margin.astype(np.float32),
+                "margin_change": distance.margin_change.astype(np.float32),
+            }
+        )
+        self._tokens += len(distance.d)
+        if self._tokens >= TOKENS_IN_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the rows at hand as one row group."""
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA))
+        self._rows, self._tokens = [], 0
 
 
 @contextmanager
@@ -62,7 +77,9 @@ def written(path: Path) -> Generator[Evidence]:
         atomic.replacing(path) as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
-        yield Evidence(writer)
+        evidence = Evidence(writer)
+        yield evidence
+        evidence.flush()
 
 
 def differences(path: Path, *, level: str) -> dict[str, Floats]:

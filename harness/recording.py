@@ -8,7 +8,8 @@ truncated copy is recognised (the directory of a zip stands at its end).
     pool.parquet        a row per prompt and benign configuration: what the tolerances come from
     vocabulary.parquet  the text of each token id that occurs, so that a report can show it
 
-Sequences are read a row group at a time, so memory does not grow with the trace.
+It is written and read a row group at a time: of what grows with a trace, id, stratum and length of
+each sequence are held in memory, and nothing of its tokens. A row group is a row at least.
 """
 
 from __future__ import annotations
@@ -17,57 +18,86 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness import columns
 from harness.base import atomic
-from harness.base.case import Case, Chat
 from harness.base.errors import ConfigError
-from harness.base.record import Distance, Floats, Scores
+from harness.base.record import Floats
+from harness.columns import PoolUnit, Recorded, Token
+from harness.row_groups import Pool, Sequences
 
-SCHEMA = 1
+__all__ = ["PoolUnit", "Recorded", "Token", "Trace", "Writer", "write", "writing"]
+
+SCHEMA = 2  # 1: every row group but the last had 16 rows
+READABLE = (1, 2)
 ROWS_IN_GROUP = 16
+TOKENS_IN_GROUP = 8_192  # about 1.4 MB of sequences
 # What zipfile raises for damage: RuntimeError and NotImplementedError where a flag is flipped.
 NOT_WHOLE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError, RuntimeError)
 SEQUENCES, POOL, VOCABULARY = "sequences.parquet", "pool.parquet", "vocabulary.parquet"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """One prompt with the reference's own continuation, and how the reference scores it."""
+class Writer:
+    """A trace being written: its sequences, then its pool, then all the rest."""
 
-    case: Case
-    token_ids: tuple[int, ...]  # T: the prompt, then what the reference sampled at T = 1
-    prompt_tokens: int
-    scores: Scores  # T - 1 positions, k alternatives
+    def __init__(self, folder: Path, archive: Path, reading: ExitStack) -> None:
+        """`reading` closes what was opened to be read back."""
+        self._folder = folder
+        self._archive = archive
+        self._reading = reading
+
+    def sequences(self, rows: Iterable[Recorded]) -> Sequences:
+        """Writes them as they come; what is returned reads them back."""
+        path = self._folder / SEQUENCES
+        _write_rows(path, columns.SEQUENCE_SCHEMA, map(columns.sequence_row, rows))
+        return Sequences(self._reading.enter_context(path.open("rb")))
+
+    def pool(self, units: Iterable[PoolUnit]) -> Pool:
+        """Writes them as they come; what is returned reads them back, as often as is asked."""
+        path = self._folder / POOL
+        _write_rows(path, columns.POOL_SCHEMA, map(columns.pool_row, units))
+        return Pool(partial(path.open, "rb"))
+
+    def finish(
+        self,
+        *,
+        manifest: Mapping[str, Any],
+        vocabulary: Mapping[int, Token],
+        more: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Packs the members; the manifest is written last. `more`: see `write`."""
+        rows = ({"id": i, "text": t.text, "special": t.special} for i, t in vocabulary.items())
+        _write_rows(self._folder / VOCABULARY, columns.VOCABULARY_SCHEMA, rows)
+        for name, content in (more or {}).items():
+            (self._folder / name).write_bytes(content)
+        names = (SEQUENCES, POOL, VOCABULARY, *(more or {}))
+        hashes = {name: _sha256(self._folder / name) for name in names}
+        document = {"schema": SCHEMA, **manifest, "members": hashes}
+        with zipfile.ZipFile(self._archive, "w", zipfile.ZIP_STORED) as archive:
+            for name in hashes:
+                archive.write(self._folder / name, name)
+            archive.writestr("trace.json", json.dumps(document, indent=1))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolUnit:
-    """One sequence as one benign configuration computed it, against the reference."""
-
-    numerics: str
-    configuration: str
-    implementation: str
-    stratum: str
-    case_id: str
-    distance: Distance
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """How a token id reads."""
-
-    text: str
-    special: bool
+@contextmanager
+def writing(path: Path) -> Generator[Writer]:
+    """A trace that becomes `path` when the block ends well; else what was there stays."""
+    with (
+        atomic.replacing(path) as temporary,
+        TemporaryDirectory(dir=path.parent) as folder,
+        ExitStack() as reading,
+    ):
+        yield Writer(Path(folder), temporary, reading)
 
 
 def write(
@@ -83,21 +113,10 @@ def write(
 
     `more`: further members, name -> content, read again by `Trace.member`.
     """
-    with atomic.replacing(path) as temporary, TemporaryDirectory(dir=path.parent) as folder:
-        members = Path(folder)
-        _write_rows(members / SEQUENCES, SEQUENCE_SCHEMA, map(_sequence_row, sequences))
-        _write_rows(members / POOL, POOL_SCHEMA, map(_pool_row, pool))
-        rows = ({"id": i, "text": t.text, "special": t.special} for i, t in vocabulary.items())
-        _write_rows(members / VOCABULARY, VOCABULARY_SCHEMA, rows)
-        for name, content in (more or {}).items():
-            (members / name).write_bytes(content)
-        names = (SEQUENCES, POOL, VOCABULARY, *(more or {}))
-        hashes = {name: _sha256(members / name) for name in names}
-        document = {"schema": SCHEMA, **manifest, "members": hashes}
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name in hashes:
-                archive.write(members / name, name)
-            archive.writestr("trace.json", json.dumps(document, indent=1))
+    with writing(path) as trace:
+        trace.sequences(sequences)
+        trace.pool(pool)
+        trace.finish(manifest=manifest, vocabulary=vocabulary, more=more)
 
 
 class Trace:
@@ -108,14 +127,11 @@ class Trace:
         self.path = path
         self.manifest = _read_manifest(path)
         self.sha256 = _sha256(path)
-        archive = zipfile.ZipFile(path)
-        self._file = pq.ParquetFile(archive.open(SEQUENCES))
-        index = self._file.read(columns=["case_id", "stratum", "tokens", "prompt_tokens"])
-        self.case_ids: list[str] = index["case_id"].to_pylist()
-        self.stratum_of: list[str] = index["stratum"].to_pylist()
-        self.tokens_of: list[int] = index["tokens"].to_pylist()
-        self.prompt_tokens_of: list[int] = index["prompt_tokens"].to_pylist()
-        self._group = lru_cache(maxsize=64)(self._read_group)
+        self._sequences = Sequences(self._open(SEQUENCES))
+        self.case_ids = self._sequences.case_ids
+        self.stratum_of = self._sequences.stratum_of
+        self.tokens_of = self._sequences.tokens_of
+        self.prompt_tokens_of = self._sequences.prompt_tokens_of
 
     def __len__(self) -> int:
         return len(self.case_ids)
@@ -136,28 +152,19 @@ class Trace:
         return [i for i, name in enumerate(self.stratum_of) if name == stratum]
 
     def __getitem__(self, row: int) -> Recorded:
-        group, place = divmod(row, ROWS_IN_GROUP)
-        return _recorded({name: column[place] for name, column in self._group(group).items()})
+        return self._sequences[row]
 
-    def pool(self) -> Iterator[PoolUnit]:
-        """All units of the benign pool, a row group at a time."""
-        with zipfile.ZipFile(self.path) as archive, archive.open(POOL) as file:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS_IN_GROUP):
-                yield from map(_pool_unit, batch.to_pylist())
+    def pool(self) -> Pool:
+        """The benign pool, read a row group at a time."""
+        return Pool(partial(self._open, POOL))
 
     def benign_divergence(self, numerics: str) -> dict[str, Floats]:
         """case id -> (T - 1,) nats: the largest divergence of any benign configuration at each
         position."""
         worst: dict[str, Floats] = {}
-        columns = ["numerics", "case_id", "divergence"]
-        with zipfile.ZipFile(self.path) as archive, archive.open(POOL) as file:
-            for batch in pq.ParquetFile(file).iter_batches(columns=columns):
-                cases = batch.column("case_id").to_pylist()
-                for place, name in enumerate(batch.column("numerics").to_pylist()):
-                    if name == numerics:
-                        found: Floats = _array(batch.column("divergence")[place], np.float64)
-                        case: str = cases[place]
-                        worst[case] = np.maximum(worst[case], found) if case in worst else found
+        for unit in self.pool().only(numerics):
+            found, case = unit.distance.divergence.astype(np.float64), unit.case_id
+            worst[case] = np.maximum(worst[case], found) if case in worst else found
         return worst
 
     def member(self, name: str) -> bytes | None:
@@ -173,9 +180,8 @@ class Trace:
             rows = pq.read_table(file).to_pylist()
         return {r["id"]: Token(text=r["text"], special=r["special"]) for r in rows}
 
-    def _read_group(self, group: int) -> dict[str, Any]:
-        table = self._file.read_row_group(group)
-        return {name: table.column(name) for name in table.column_names}
+    def _open(self, name: str) -> IO[bytes]:
+        return zipfile.ZipFile(self.path).open(name)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -193,133 +199,25 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             f"{path}: is not a whole trace ({error}); it may be truncated: copy it again, "
             "or record it again with `enginediff record`"
         ) from error
-    if manifest["schema"] != SCHEMA:
-        raise ConfigError(f"{path}: schema is {manifest['schema']}; this enginediff reads {SCHEMA}")
+    if manifest["schema"] not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise ConfigError(f"{path}: schema is {manifest['schema']}; this enginediff reads {known}")
     return manifest
 
 
 def _write_rows(path: Path, schema: Any, rows: Iterable[Mapping[str, Any]]) -> None:
+    """A row group whenever there are enough rows, or enough tokens in them."""
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         batch: list[Mapping[str, Any]] = []
+        tokens = 0
         for row in rows:
             batch.append(row)
-            if len(batch) == ROWS_IN_GROUP:
+            tokens += columns.tokens(row)
+            if len(batch) == ROWS_IN_GROUP or tokens >= TOKENS_IN_GROUP:
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-                batch = []
+                batch, tokens = [], 0
         if batch:
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-
-
-SEQUENCE_SCHEMA = pa.schema(
-    [
-        ("case_id", pa.string()),
-        ("stratum", pa.string()),
-        ("prompt", pa.string()),  # JSON: a string, or a chat
-        ("tokens", pa.int32()),  # T
-        ("prompt_tokens", pa.int32()),
-        ("token_ids", pa.list_(pa.int32())),  # (T,)
-        ("logprobs", pa.list_(pa.float64())),  # (T - 1,)
-        ("top_ids", pa.list_(pa.int32())),  # (T - 1) * k
-        ("top_logprobs", pa.list_(pa.float32())),  # (T - 1) * k
-    ]
-)
-POOL_SCHEMA = pa.schema(
-    [
-        ("numerics", pa.string()),
-        ("configuration", pa.string()),
-        ("implementation", pa.string()),
-        ("stratum", pa.string()),
-        ("case_id", pa.string()),
-        ("d", pa.list_(pa.float32())),  # (T - 1,) and so are the others
-        ("divergence", pa.list_(pa.float32())),
-        ("flip", pa.list_(pa.bool_())),
-        ("margin", pa.list_(pa.float32())),
-        ("margin_change", pa.list_(pa.float32())),
-    ]
-)
-VOCABULARY_SCHEMA = pa.schema([("id", pa.int32()), ("text", pa.string()), ("special", pa.bool_())])
-
-
-def _sequence_row(sequence: Recorded) -> dict[str, Any]:
-    return {
-        "case_id": sequence.case.id,
-        "stratum": sequence.case.stratum,
-        "prompt": _prompt_to_json(sequence.case.prompt),
-        "tokens": len(sequence.token_ids),
-        "prompt_tokens": sequence.prompt_tokens,
-        "token_ids": sequence.token_ids,
-        "logprobs": sequence.scores.logprobs,
-        "top_ids": sequence.scores.top_ids.ravel(),
-        "top_logprobs": sequence.scores.top_logprobs.ravel().astype(np.float32),
-    }
-
-
-def _recorded(row: Mapping[str, Any]) -> Recorded:
-    """`row` holds arrow scalars: a list's values come out as one array, not as Python objects."""
-    logprobs = _array(row["logprobs"], np.float64)
-    positions = len(logprobs)
-    scores = Scores(
-        logprobs=logprobs,
-        top_ids=_array(row["top_ids"], np.int32).reshape(positions, -1),
-        top_logprobs=_array(row["top_logprobs"], np.float64).reshape(positions, -1),
-    )
-    prompt = _prompt_from_json(row["prompt"].as_py())
-    return Recorded(
-        case=Case(id=row["case_id"].as_py(), stratum=row["stratum"].as_py(), prompt=prompt),
-        token_ids=tuple(row["token_ids"].as_py()),
-        prompt_tokens=row["prompt_tokens"].as_py(),
-        scores=scores,
-    )
-
-
-def _array(scalar: Any, kind: type[np.generic]) -> Any:
-    return scalar.values.to_numpy(zero_copy_only=False).astype(kind)
-
-
-def _pool_row(unit: PoolUnit) -> dict[str, Any]:
-    return {
-        "numerics": unit.numerics,
-        "configuration": unit.configuration,
-        "implementation": unit.implementation,
-        "stratum": unit.stratum,
-        "case_id": unit.case_id,
-        "d": unit.distance.d.astype(np.float32),
-        "divergence": unit.distance.divergence.astype(np.float32),
-        "flip": unit.distance.flip,
-        "margin": unit.distance.margin.astype(np.float32),
-        "margin_change": unit.distance.margin_change.astype(np.float32),
-    }
-
-
-def _pool_unit(row: Mapping[str, Any]) -> PoolUnit:
-    floats = {n: np.array(row[n]) for n in ("d", "divergence", "margin", "margin_change")}
-    return PoolUnit(
-        numerics=row["numerics"],
-        configuration=row["configuration"],
-        implementation=row["implementation"],
-        stratum=row["stratum"],
-        case_id=row["case_id"],
-        distance=Distance(flip=np.array(row["flip"], dtype=np.bool_), **floats),
-    )
-
-
-def _prompt_to_json(prompt: Chat | str) -> str:
-    if isinstance(prompt, str):
-        return json.dumps(prompt, ensure_ascii=False)
-    chat = {"messages": prompt.messages, "tools": prompt.tools, "thinking": prompt.thinking}
-    return json.dumps(chat, ensure_ascii=False)
-
-
-def _prompt_from_json(text: str) -> Chat | str:
-    value = json.loads(text)
-    if isinstance(value, str):
-        return value
-    tools = value["tools"]
-    return Chat(
-        messages=tuple(value["messages"]),
-        tools=None if tools is None else tuple(tools),
-        thinking=value["thinking"],
-    )
 
 
 def _member_sha256(archive: zipfile.ZipFile, name: str) -> str:

@@ -11,23 +11,25 @@ for hours: the engine need not be held that long, nor be there at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from harness.base.case import Case
 from harness.base.errors import ConfigError, RequestError
-from harness.base.record import Generation
 from harness.candidate import Opened
 from harness.client import BUSY, flatten, in_parallel, parts
 from harness.recording import Token
 from launchers.dialect import Detokenizing, Tokens
 from launchers.pins import OWN
+from suites import long_contexts
 
 Announce = Callable[[str], None]
 Open = Callable[[], AbstractContextManager[Opened]]
 NEW_TOKENS = 48  # after each prompt
+AT_ONCE = 256  # prompts rendered before their tokens are packed
 SEED = 20260101  # of the sampled continuations: case i has SEED + i
 
 
@@ -35,8 +37,9 @@ SEED = 20260101  # of the sampled continuations: case i has SEED + i
 class Told:
     """What engines said before anything was scored, and who they were if not the reference."""
 
-    prompts: list[Tokens]
-    generations: list[Generation]  # one a prompt
+    cases: Sequence[Case]  # those that were given, and the long ones
+    prompts: Sequence[Tokens]  # one a case
+    continuations: Sequence[Tokens]  # one a prompt
     words: Mapping[int, Token] | None  # of the whole vocabulary; None: ask the reference
     continued_by: dict[str, Any] | None  # as `Opened.described`, and so is the other
     rendered_by: dict[str, Any] | None
@@ -48,24 +51,29 @@ def told(
     top_k: int,
     announce: Announce,
     elsewhere: Open | None,
+    longest: int | None = None,
 ) -> Told:
     """`elsewhere`: opens the engine that continues the prompts; None: the reference does.
+    `longest`: tokens up to which strata of long prompts are added; None: none is.
 
-    Raises ConfigError where nobody can render the prompts, or say how token ids read.
+    Of the corpus and its tokens all is held, four bytes a token. ConfigError where nobody can
+    render the prompts, or say how token ids read.
     """
     lacking: str | None = reference.identity["no_tokenizer"]
     if lacking is not None and elsewhere is None:
         raise ConfigError(without_tokenizer(reference.title, lacking))
-    prompts = None if lacking is not None else _rendered(reference, cases, announce)
     vocabulary, rendered_by = None, None
     with nullcontext(reference) if elsewhere is None else elsewhere() as other:
-        if prompts is None:
+        renderer = reference
+        if lacking is not None:
             vocabulary = words(other, range(reference.identity["vocab_size"]), announce)
-            prompts = _rendered(other, cases, announce)
-            rendered_by = other.described()
+            renderer, rendered_by = other, other.described()
+        cases = [*cases, *_long(reference, renderer, longest, announce)]
+        prompts = _rendered(renderer, cases, announce)
         return Told(
+            cases=cases,
             prompts=prompts,
-            generations=_continued(other, prompts, top_k, announce),
+            continuations=_continued(other, prompts, top_k, announce),
             words=vocabulary,
             continued_by=None if other is reference else other.described(),
             rendered_by=rendered_by,
@@ -101,21 +109,40 @@ def words(opened: Opened, ids: Sequence[int], announce: Announce) -> dict[int, T
     return dict(zip(ids, read, strict=True))
 
 
-def _rendered(opened: Opened, cases: Sequence[Case], announce: Announce) -> list[Tokens]:
-    announce(f"rendering {len(cases)} prompts")
-    return opened.asker.render([case.prompt for case in cases])
+def _long(
+    reference: Opened, renderer: Opened, longest: int | None, announce: Announce
+) -> list[Case]:
+    """The strata of long prompts. ConfigError where the reference takes fewer tokens."""
+    if longest is None:
+        return []
+
+    def tokens_of(prompts: Sequence[str]) -> list[int]:
+        return [len(tokens) for tokens in renderer.asker.render(prompts)]
+
+    made: list[Case] = []
+    for length in long_contexts.lengths(longest, reference.identity["max_length"]):
+        announce(f"making long prompts: {length:,} tokens")
+        made += long_contexts.cases(length, tokens_of)
+    return made
 
 
-def _continued(
-    opened: Opened, prompts: Sequence[Tokens], top_k: int, announce: Announce
-) -> list[Generation]:
+def _rendered(opened: Opened, cases: Sequence[Case], announce: Announce) -> Packed:
+    rendered = Packed()
+    for part in parts(cases, AT_ONCE):
+        announce(f"rendering prompts: {len(rendered)} of {len(cases)}")
+        rendered.extend(opened.asker.render([case.prompt for case in part]))
+    return rendered
+
+
+def _continued(opened: Opened, prompts: Sequence[Tokens], top_k: int, announce: Announce) -> Packed:
     """Each prompt's continuation, sampled at T = 1 with a seed of its own."""
     asker = opened.asker
     size = asker.dialect.sequences_per_request
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # alike ones batch well
-    found: dict[int, Generation] = {}
-    for done, part in enumerate(parts(order, size)):
-        announce(f"continuing prompts: {done * size} of {len(prompts)}")
+    lengths = [len(prompt) for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lengths.__getitem__)  # alike ones batch well
+    found = Packed()
+    for part in parts(order, size):
+        announce(f"continuing prompts: {len(found)} of {len(prompts)}")
         generations = asker.generate(
             [prompts[i] for i in part],
             max_new_tokens=NEW_TOKENS,
@@ -124,5 +151,33 @@ def _continued(
             top_k=top_k,
             at_once=BUSY,
         )
-        found |= dict(zip(part, generations, strict=True))
-    return [found[i] for i in range(len(prompts))]
+        found.extend(generation.token_ids for generation in generations)
+    return found.put_back(order)
+
+
+class Packed(Sequence[Tokens]):
+    """Token ids of many sequences, four bytes each."""
+
+    def __init__(self) -> None:
+        self._rows: list[array[int]] = []
+
+    def extend(self, rows: Iterable[Tokens]) -> None:
+        self._rows += [array("i", row) for row in rows]
+
+    def put_back(self, order: Sequence[int]) -> Packed:
+        """Row n becomes row order[n]."""
+        found = Packed()
+        found._rows = [row for _, row in sorted(zip(order, self._rows, strict=True))]
+        return found
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Tokens: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tokens]: ...
+    def __getitem__(self, index: int | slice) -> Tokens | list[Tokens]:
+        if isinstance(index, slice):
+            return [tuple(row) for row in self._rows[index]]
+        return tuple(self._rows[index])

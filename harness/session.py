@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
@@ -23,6 +24,14 @@ from harness.base import atomic, strict_toml
 from harness.base.errors import ConfigError
 from harness.base.home import home
 from harness.candidate import Opened
+from harness.checker.calibration import (
+    AGREED,
+    Calibration,
+    changed,
+    chosen,
+    few_prompts,
+    of_trace,
+)
 from harness.checker.diagnosis import diagnose
 from harness.checker.features import Seen
 from harness.checker.outcome import Word
@@ -31,6 +40,7 @@ from harness.levels import forced as forced_level
 from harness.levels import reproduction
 from harness.levels.state import Check, Settings
 from harness.narrowing import Narrower
+from harness.recorder import Known
 from harness.recording import Trace
 from harness.report import issue_text, page
 from harness.verdict import Verdict
@@ -170,6 +180,9 @@ def record_trace(
     announce: Announce,
     classes: Sequence[str] | None = None,
     tokens_from: str | None = None,
+    calibration: Calibration = AGREED,
+    further: Sequence[str] = (),
+    longest: int | None = None,
 ) -> None:
     """Launches a reference pin (or attaches to a running one) and records it to `path`.
 
@@ -177,6 +190,8 @@ def record_trace(
     there is a benign pool for.
     `tokens_from`: the pin or URL that continues the prompts, and renders them for a reference
     without a tokenizer; None: the reference does.
+    `further`: pins of engines known to be right, for the benign pools of their classes.
+    `longest`: tokens up to which strata of long prompts are added; None: none is.
     """
     cases = corpus.load()
     loaded = candidate.prepared(name, changes, announce)
@@ -186,6 +201,7 @@ def record_trace(
         continue_by = None
     else:
         continue_by = continuing(tokens_from, loaded, announce)
+    pool = [known_right(one, loaded, kept, announce) for one in dict.fromkeys(further)]
     log = new_run() / "engine.log"
     with candidate.opened(name, loaded, log=log, announce=announce) as opened:
         recorder.record(
@@ -196,6 +212,9 @@ def record_trace(
             announce=announce,
             classes=kept,
             continue_by=continue_by,
+            calibration=calibration,
+            further=pool,
+            longest=longest,
         )
 
 
@@ -229,13 +248,75 @@ def continuing(name: str, reference: LoadedPin | None, announce: Announce) -> se
                 f"--tokens-from {name}: serves {other!r}, but {reference.title} is of {model!r}; "
                 "name an engine that serves the same model"
             )
-    loaded = candidate.prepared(name, ())
+    return _opening(name, candidate.prepared(name, ()), announce)
 
+
+def known_right(
+    name: str, reference: LoadedPin | None, classes: Sequence[str], announce: Announce
+) -> Known:
+    """An engine that widens the benign pool of the class that its pin promises.
+
+    ConfigError where it is of another model, tokenizer or class than the trace.
+    """
+    if candidate.is_url(name):
+        raise ConfigError(
+            f"--pool {name}: a running server says of itself neither its numerics class nor its "
+            "tokenizer; name a pin"
+        )
+    loaded = candidate.prepared(name, (), announce)
+    assert loaded is not None
+    model, own = loaded.pin.model, None if reference is None else reference.pin.model
+    if own is not None and model.name != own.name:
+        raise ConfigError(f"--pool {name}: serves {model.name!r}; the trace is of {own.name!r}")
+    if own is not None and pins.tokenizer_hash(model.files) != pins.tokenizer_hash(own.files):
+        raise ConfigError(f"--pool {name}: has another tokenizer than {own.name!r} of the trace")
+    if loaded.pin.numerics not in classes:
+        raise ConfigError(
+            f"--pool {name}: promises {loaded.pin.numerics}; the trace holds tolerances for "
+            f"{', '.join(classes)}"
+        )
+    return Known(
+        title=loaded.title,
+        numerics=loaded.pin.numerics,
+        open=_opening(name, loaded, announce),
+    )
+
+
+def _opening(name: str, loaded: LoadedPin | None, announce: Announce) -> sequences.Open:
     def open_it() -> AbstractContextManager[Opened]:
         log = new_run() / "engine.log"
         return candidate.opened(name, loaded, log=log, announce=announce)
 
     return open_it
+
+
+def settings(
+    trace: Trace | None,
+    *,
+    seed: int,
+    alpha: float | None,
+    beta: float | None,
+    every_level: bool = False,
+) -> Settings:
+    """As the trace says, unless alpha or beta is given. Without a trace as is agreed."""
+    recorded = AGREED if trace is None else of_trace(trace.manifest, str(trace.path))
+    spec = chosen(None, alpha, beta, recorded)
+    return Settings(seed=seed, alpha=spec.alpha, beta=spec.beta, every_level=every_level)
+
+
+def weaknesses(trace: Trace) -> list[str]:
+    """Why a trace cannot support EQUIVALENT, or supports less than a usual one: in words."""
+    tables: list[dict[str, Any]] = trace.manifest["tolerances"]
+    said = [
+        f"{trace.path.name} cannot support EQUIVALENT for {table['numerics']}: {table['weakness']}"
+        for table in tables
+        if table["weakness"] is not None
+    ]
+    return [*said, *few_prompts(_prompts(trace))]
+
+
+def _prompts(trace: Trace) -> Counter[str]:
+    return Counter(trace.stratum_of)
 
 
 def trace_of(name: str, *, classes: Sequence[str], announce: Announce) -> Trace:
@@ -331,6 +412,14 @@ def _verdict(
             numerics,
             attached=state.opened.pin is None,
             rendered_by=trace.rendered_by,
+            further=(
+                *changed(
+                    of_trace(trace.manifest, str(trace.path)),
+                    alpha=settings.alpha,
+                    beta=settings.beta,
+                ),
+                *few_prompts(_prompts(trace)),
+            ),
         ),
         tokens=state.tokens,
         seconds=round(seconds, 3),

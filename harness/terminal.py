@@ -82,6 +82,8 @@ def show(verdict: Verdict, run: Path) -> None:
             console.print(f"  {line}", soft_wrap=True)
     for result in verdict.levels:
         console.print(_level(result, decided=verdict.level), soft_wrap=True)
+    for line in _ratios(verdict):
+        console.print(f"  {escape(line)}", soft_wrap=True)
     if verdict.statistics:
         console.print(_table(verdict))
         console.print(LEGEND)
@@ -89,6 +91,10 @@ def show(verdict: Verdict, run: Path) -> None:
         f"  wrong DIFFERENT: at most {verdict.alpha:.1%}; wrong EQUIVALENT: at most "
         f"{verdict.beta:.1%}, in either case given the tolerances"
     )
+    weakness = verdict.tolerances["weakness"]
+    if weakness is not None:
+        line = f"this trace cannot support EQUIVALENT: {weakness}"
+        console.print(f"  {escape(line)}", soft_wrap=True)
     console.print(f"  report: {run / 'report.html'}", soft_wrap=True)
     if verdict.verdict is Word.DIFFERENT:
         console.print(f"  to paste into an issue: {run / issue_text.NAME}", soft_wrap=True)
@@ -111,6 +117,18 @@ def _level(result: LevelResult, *, decided: str) -> str:
     if result.word is Word.DIFFERENT and result.level != decided:
         line += f"; {escape(result.reasons[0])}"
     return line
+
+
+def _ratios(verdict: Verdict) -> Iterator[str]:
+    """How far off the candidate is against the reference itself in the same numerics class."""
+    found = [row for level in verdict.levels for row in level.findings.get("strata", ())]
+    ratios = [(row["ratio"], row["stratum"]) for row in found if row["ratio"] is not None]
+    if ratios:
+        (least, _), (most, where) = min(ratios), max(ratios)
+        yield (
+            f"against fp32 its error is {least:.2g} to {most:.2g} times ({where}) that of the "
+            f"reference itself in {verdict.numerics}"
+        )
 
 
 def _reasons(verdict: Verdict) -> list[tuple[str, str]]:

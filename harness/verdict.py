@@ -80,7 +80,12 @@ def combine(levels: Sequence[LevelResult], weakness: str | None) -> tuple[Word, 
 
 
 def caveats(
-    tolerances: ClassTolerances, numerics: str, *, attached: bool, rendered_by: str | None
+    tolerances: ClassTolerances,
+    numerics: str,
+    *,
+    attached: bool,
+    rendered_by: str | None,
+    further: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """What the reader must know to use the verdict rightly. `rendered_by`: see `Trace`."""
     lines = [
@@ -100,6 +105,7 @@ def caveats(
             f"the reference has no tokenizer: the prompts are as {rendered_by} renders them, and "
             "L0 says only whether the candidate renders as that engine does"
         )
+    lines += further
     if tolerances.weakness is not None:
         lines.append(f"this trace cannot support EQUIVALENT: {tolerances.weakness}")
     return tuple(lines)

@@ -32,6 +32,8 @@ STREAMED = ("streamed-transformers", "streamed-direct")  # for a model that fits
 ALL_AT_ONCE = (
     1_000_000  # sequences: a streamed request reads all the weights, however many there are
 )
+TOKENS_AT_ONCE = 65_536  # of a recording held at a time: about 11 MB of scores
+STREAMED_TOKENS_AT_ONCE = 1_048_576  # each batch is a pass over all the weights
 STREAMED_TIMEOUT_S = 24 * 3600.0  # of one request: a pass over a trillion parameters takes minutes
 
 
@@ -147,6 +149,7 @@ class ReferenceDialect:
         self._timeout_s = STREAMED_TIMEOUT_S if streamed else None
         self._pool = streamed_pool if streamed else benign_pool
         self.sequences_per_request = ALL_AT_ONCE if streamed else 16
+        self.tokens_at_once = STREAMED_TOKENS_AT_ONCE if streamed else TOKENS_AT_ONCE
 
     def pool(self, numerics: str) -> tuple[Variant, ...]:
         """The benign pool that this reference can compute."""

@@ -52,27 +52,28 @@ class Group:
     statistics: str  # names of statistics, a letter each
 
 
-def schedule(population: int, seed: int) -> list[Round]:
-    """The whole trace in the order in which it is drawn, fixed before any answer is seen.
+def schedule(rows: Sequence[int], seed: int) -> list[Round]:
+    """All `rows` of a trace in the order in which they are drawn, fixed before any answer is seen.
 
     The way of hitting the cache is drawn apart from the order, so that both ways together are
     drawn in a uniform order too; in a small corpus every prompt takes both ways.
     """
-    order = permutation(range(population), seed=seed, name="consistency")
-    half = permutation(range(population), seed=seed, name="cache")[: population // 2]
+    population = len(rows)
+    order = permutation(rows, seed=seed, name="consistency")
+    half = permutation(rows, seed=seed, name="cache")[: population // 2]
     both = population < 2 * FEWEST
     kinds = ROUNDS[: max(1, population // FEWEST)]
     rounds: list[Round] = []
     start = 0
     while start < population:
         load, size = kinds[len(rounds) % len(kinds)]
-        rows = frozenset(order[start : start + size])
+        part = frozenset(order[start : start + size])
         rounds.append(
             Round(
                 rows=tuple(order[start : start + size]),
                 load=load,
-                hit=rows if both else rows & frozenset(half),
-                hit_decoding=rows if both else rows - frozenset(half),
+                hit=part if both else part & frozenset(half),
+                hit_decoding=part if both else part - frozenset(half),
             )
         )
         start += size

@@ -36,7 +36,10 @@ def run(check: Check) -> tuple[Word, list[str]]:
     """L1: the candidate against itself, in those comparisons that it can be asked for."""
     lacking = {name: _lacking(check, name) for name in consistency.COMPARISONS}
     unasked = list(dict.fromkeys(reason for reasons in lacking.values() for reason in reasons))
-    rounds = consistency.schedule(len(check.trace), check.settings.seed)
+    held = askable.rows(check)
+    if not held:
+        return Word.INCONCLUSIVE, list(askable.too_long(check).values())
+    rounds = consistency.schedule(held, check.settings.seed)
     groups = {
         name: group
         for name, group in consistency.groups(rounds).items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from harness.checker.shares import SHARES
 from harness.client import BUSY
 from harness.levels import askable, prefixed, telling
 from harness.levels.state import Check, Finding
+from harness.levels.strata import Asked, strata_table
 from harness.levels.turn import TOP_K
 
 TITLE = "teacher-forced: the reference's tokens, scored"
@@ -28,10 +29,15 @@ def run(check: Check) -> tuple[Word, list[str]]:
         return prefixed.run(check, unscored)
     trace, settings = check.trace, check.settings
     given = askable.alternatives(check, "score", check.top_k)
+    strata = [s for s in trace.strata if s not in askable.too_long(check)]
+    too_long = list(askable.too_long(check).values())
+    if not strata:
+        return Word.INCONCLUSIVE, too_long or ["no evidence: the trace holds no sequence"]
+    asked = {stratum: Asked() for stratum in strata}
     judge = Judge(
         level="L2",
         statistics=STATISTICS if given >= FEWEST else OF_GIVEN_TOKENS,
-        groups={s: (len(trace.members(s)), check.tolerances.of(s)) for s in trace.strata},
+        groups={s: (len(trace.members(s)), check.tolerances.of(s)) for s in strata},
         alpha=settings.alpha * SHARES["L2"],
         beta=settings.beta,
     )
@@ -40,7 +46,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
         s: iter(
             forced.permutation(trace.members(s), seed=settings.seed, name=s)[: settings.prompts]
         )
-        for s in trace.strata
+        for s in strata
     }
     for size in _round_sizes():
         rows = [
@@ -49,10 +55,17 @@ def run(check: Check) -> tuple[Word, list[str]]:
         if not rows or judge.word() is not Word.INCONCLUSIVE:
             break
         for row, scores in zip(rows, _scores(check, rows), strict=True):
-            _judge_forced(check, judge, row, scores)
+            _judge_forced(check, judge, row, scores, asked)
         check.announce(telling.progress(judge, check.tokens))
-    reasons = telling.explain(judge)
-    return askable.at_best_inconclusive(judge.word(), reasons, _too_few(given, check.top_k))
+    check.findings["L2"] = {"strata": strata_table(check, asked)}
+    lacking = [*too_long, *_one_stratum(trace.strata), *_too_few(given, check.top_k)]
+    return askable.at_best_inconclusive(judge.word(), telling.explain(judge), lacking)
+
+
+def _one_stratum(strata: Sequence[str]) -> list[str]:
+    if len(strata) > 1:
+        return []
+    return [f"the trace has one stratum only ({strata[0]}); EQUIVALENT needs two at least"]
 
 
 def _too_few(given: int, wanted: int) -> list[str]:
@@ -87,7 +100,9 @@ def _scores(check: Check, rows: list[int]) -> list[Scores]:
     return answers
 
 
-def _judge_forced(check: Check, judge: Judge, row: int, scores: Scores) -> None:
+def _judge_forced(
+    check: Check, judge: Judge, row: int, scores: Scores, asked: Mapping[str, Asked]
+) -> None:
     recorded = check.trace[row]
     given = askable.alternatives(check, "score", check.top_k)
     distance = over(given, recorded.scores, scores)
@@ -96,6 +111,7 @@ def _judge_forced(check: Check, judge: Judge, row: int, scores: Scores) -> None:
     check.histogram.add(distance.d)
     ids = np.array(recorded.token_ids[1:])
     check.breakdown.add(distance.d, check.classes[ids], recorded.prompt_tokens)
+    asked[recorded.case.stratum].add(recorded, distance, check.classes[ids])
     mean, start = worst_segment(distance.d)
     if mean > check.worst.mean:
         part = scores.slice(start, start + SEGMENT)

@@ -62,6 +62,7 @@ class Check:
     histogram: Histogram = field(default_factory=Histogram)
     worst: Finding = field(default_factory=Finding)
     misrendered: RenderDifference | None = None  # the first prompt that is rendered otherwise
+    too_long: dict[str, str] | None = None  # strata -> why not asked; None: not found out yet
     tokens: int = 0
     kept: frozenset[int] = frozenset()  # the rows of `scores`, which L1 takes up
     scores: dict[int, Scores] = field(default_factory=dict)  # row -> what the busy server said

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.checker.outcome import LevelResult
-from harness.report import blackbox, consistency_section, decoded_section, sampler
+from harness.report import blackbox, consistency_section, decoded_section, forced_section, sampler
 
 # level -> its findings as HTML; a level without a row here has no section.
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "L2": forced_section.html,
     "L1": consistency_section.section,
     "L2b": decoded_section.section,
     "sampler": sampler.section,

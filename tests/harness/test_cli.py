@@ -53,7 +53,18 @@ FROZEN = {
     "env build": ["PIN"],
     "env list": [],
     "env remove": ["NAME"],
-    "record": ["REFERENCE", "--output", "--set", "--tokens-from", "-o"],
+    "record": [
+        "REFERENCE",
+        "--alpha",
+        "--beta",
+        "--gamma",
+        "--longest",
+        "--output",
+        "--pool",
+        "--set",
+        "--tokens-from",
+        "-o",
+    ],
     "serve": ["PIN", "--enforce", "--host", "--port", "--set"],
 }
 

@@ -140,8 +140,8 @@ def rewritten(path: Path, **changes: Any) -> None:
 def test_another_schema_is_refused(path: Path) -> None:
     rewritten(path)
     assert len(Trace(path)) == 20
-    rewritten(path, schema=2)
-    with pytest.raises(ConfigError, match="schema is 2; this enginediff reads 1"):
+    rewritten(path, schema=3)
+    with pytest.raises(ConfigError, match="schema is 3; this enginediff reads 1 and 2"):
         Trace(path)
 
 

@@ -92,8 +92,8 @@ def test_an_engine_tells_all_for_a_reference_without_a_tokenizer() -> None:
     with running(own, REFERENCE, no_tokenizer=lacking, vocab_size=4) as reference:
         found = sequences.told(reference, CASES, 2, quiet, lambda: running(other, VLLM))
     assert own.asked == []
-    assert found.prompts == [(0, 0, 0), (0,), (0, 0)]
-    assert [generation.token_ids for generation in found.generations] == [(3,), (1,), (2,)]
+    assert list(found.prompts) == [(0, 0, 0), (0,), (0, 0)]
+    assert list(found.continuations) == [(3,), (1,), (2,)]
     assert found.words == {i: Token(text=text, special=False) for i, text in WORDS.items()}
     assert found.rendered_by is not None
     assert found.rendered_by["title"] == "the vllm"

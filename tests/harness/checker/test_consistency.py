@@ -72,7 +72,7 @@ def test_a_token_that_is_not_listed_lies_at_the_smallest_that_is() -> None:
 def test_every_prompt_is_drawn_once_and_each_group_knows_how_many_it_has(
     population: int, seed: int
 ) -> None:
-    rounds = schedule(population, seed)
+    rounds = schedule(range(population), seed)
     assert sorted(row for one in rounds for row in one.rows) == list(range(population))
     assert all(one.hit | one.hit_decoding == set(one.rows) for one in rounds)
     found = groups(rounds)
@@ -85,8 +85,8 @@ def test_every_prompt_is_drawn_once_and_each_group_knows_how_many_it_has(
 
 
 def test_what_is_kept_of_l2_does_not_grow_with_the_trace() -> None:
-    assert len(kept(schedule(100, 0))) == 100
-    assert len(kept(schedule(10_000, 0))) == 116
+    assert len(kept(schedule(range(100), 0))) == 100
+    assert len(kept(schedule(range(10_000), 0))) == 116
 
 
 def test_the_first_unequal_position_is_found_in_any_array() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -60,6 +60,107 @@ def test_a_mean_below_the_tolerance_never_feeds_different_nor_one_above_it_equiv
         assert np.mean([math.exp(p.log_different) for p in logs]) <= 1 + 1e-6
     else:
         assert np.mean([math.exp(p.log_equivalent) for p in logs]) <= 1 + 1e-6
+
+
+SMALL = 4  # units: all their orders are few enough to be looked at, so nothing is left to chance
+SHAPES = {
+    "one of all": [1.0, 0.0, 0.0, 0.0],
+    "all equal": [0.3, 0.3, 0.3, 0.3],
+    "two kinds": [0.95, 0.95, 0.01, 0.01],
+    "heavy tail": [1e-6, 1e-4, 1e-2, 1.0],
+    "nearly full": [1.0, 1.0, 1.0, 1e-6],
+}
+STOPPING: dict[str, Callable[[float], bool]] = {
+    "at once when ahead": lambda log: log > 0,
+    "at twice the stake": lambda log: log >= math.log(2),
+    "when behind": lambda log: log < 0,
+    "never": lambda _: False,
+}
+
+
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+@pytest.mark.parametrize("rule", sorted(STOPPING))
+def test_whenever_one_stops_the_mean_wealth_is_one_at_most(shape: str, rule: str) -> None:
+    """Exact, over all orders of a population at its boundary: peeking after every unit and stopping
+    by any rule of what was seen. The false-alarm rate of this test is 0."""
+    population = SHAPES[shape]
+    mean, stops = sum(population) / SMALL, STOPPING[rule]
+    different: list[float] = []
+    equivalent: list[float] = []
+    for order in permutations(population):
+        process = EProcess(population=SMALL, mean=mean)
+        seen_different = seen_equivalent = None
+        for x in order:
+            process.extend([x])
+            if seen_different is None and stops(process.log_different):
+                seen_different = process.log_different
+            if seen_equivalent is None and stops(process.log_equivalent):
+                seen_equivalent = process.log_equivalent
+        last = (process.log_different, process.log_equivalent)
+        different.append(last[0] if seen_different is None else seen_different)
+        equivalent.append(last[1] if seen_equivalent is None else seen_equivalent)
+    assert np.mean(np.exp(different)) <= 1 + 1e-6
+    assert np.mean(np.exp(equivalent)) <= 1 + 1e-6
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(UNITS, min_size=2, max_size=5), st.sampled_from([2.0, 5.0, 20.0]))
+def test_over_all_orders_no_wealth_ever_reaches_a_bound_more_often_than_its_inverse(
+    population: list[float], bound: float
+) -> None:
+    """Ville's inequality, exact over all orders and any population at its boundary; the highest
+    wealth met on the way counts. The false-alarm rate of this test is 0."""
+    mean = min(max(sum(population) / len(population), 0.02), 0.98)
+    highest: list[tuple[float, float]] = []
+    for order in permutations(population):
+        process = EProcess(population=len(order), mean=mean)
+        best = [0.0, 0.0]
+        for x in order:
+            process.extend([x])
+            best = [max(best[0], process.log_different), max(best[1], process.log_equivalent)]
+        highest.append((best[0], best[1]))
+    reached = np.mean(np.array(highest) >= math.log(bound) + 1e-6, axis=0)
+    if sum(population) / len(population) <= mean:
+        assert reached[0] <= 1 / bound + 1e-9
+    if sum(population) / len(population) >= mean:
+        assert reached[1] <= 1 / bound + 1e-9
+
+
+@given(st.integers(1, 200), MEANS)
+def test_nothing_but_zeros_never_feeds_different_and_ones_never_equivalent(
+    count: int, mean: float
+) -> None:
+    zeros, ones = run([0.0] * count, mean), run([1.0] * count, mean)
+    assert zeros.log_different <= 0 and ones.log_equivalent <= 0
+    assert zeros.log_equivalent > 0 and ones.log_different > 0
+
+
+HEAVY: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "lognormal": lambda rng, n: np.minimum(rng.lognormal(-3, 2, n), 1.0),
+    "pareto": lambda rng, n: np.minimum(0.02 * (1 + rng.pareto(0.8, n)), 1.0),
+    "rare ones": lambda _, n: (np.arange(n) < n // 20).astype(float),
+    "all equal": lambda _, n: np.full(n, 0.2),
+    "zeros": lambda _, n: np.append(np.zeros(n - 1), 1.0),
+}
+
+
+@pytest.mark.parametrize("shape", sorted(HEAVY))
+def test_a_stratum_of_eighty_at_its_tolerance_is_called_neither_too_often(shape: str) -> None:
+    """Seeded; 600 uniform orders, alpha = 1/20, peeked at after each unit. A rate of just 1/20
+    passes 50 of 600 with a chance of 5e-4 (binomial), so that is this test's false-alarm rate, a
+    shape and side, under another seed."""
+    rng = np.random.default_rng(20260303)
+    units = HEAVY[shape](rng, 80)
+    mean = float(units.mean())
+    reached = np.zeros(2, dtype=int)
+    for _ in range(600):
+        process = EProcess(population=80, mean=mean)
+        best = [0.0, 0.0]
+        for x in rng.permutation(units):
+            process.extend([x])
+            best = [max(best[0], process.log_different), max(best[1], process.log_equivalent)]
+        reached += np.array(best) >= math.log(20)
+    assert reached.max() <= 50, reached
 
 
 @given(st.lists(UNITS, min_size=1, max_size=30), MEANS)

@@ -102,7 +102,7 @@ def test_one_unequal_bit_breaks_a_promise_and_the_first_case_is_named(
     word, reasons, _ = asked(toy, trace, tmp_path, "env.VLLM_BATCH_INVARIANT")
     assert word is Word.DIFFERENT
     assert "env.VLLM_BATCH_INVARIANT promises scores that are equal to the last bit" in reasons[0]
-    first = trace.case_ids[schedule(PROMPTS, 0)[0].rows[0]]
+    first = trace.case_ids[schedule(range(PROMPTS), 0)[0].rows[0]]
     assert f"busy at 16, case {first}: " in reasons[0]
 
 
@@ -172,7 +172,7 @@ def test_what_is_no_answer_is_no_verdict(
 def test_l2_keeps_what_l1_can_draw_and_no_more(tmp_path: Path) -> None:
     trace = trace_of(tmp_path / "t.trace", 150)
     with opened(Toy()) as candidate, checking(candidate, trace, tmp_path) as check:
-        check.kept = kept(schedule(150, 0))
+        check.kept = kept(schedule(range(150), 0))
         check.classes = check.classes.repeat(0)
         check.classes.resize(30)
         assert forced.run(check)[0] is Word.EQUIVALENT
