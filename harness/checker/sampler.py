@@ -52,6 +52,7 @@ TEMPERATURES = (
     *(0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98),
     *(1.0, 1.02, 1.04, 1.07, 1.1, 1.15, 1.2, 1.3, 1.5, 1.8, 2.2),
 )
+WITH_OTHERS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5)
 TOP_PS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.95, 0.97, 0.98, 0.99, 1.0)
 TOP_KS = (1, 2, 3, 5, 8, 10, 15, 20)
 MIN_PS = (0.02, 0.05, 0.1, 0.2)
@@ -183,13 +184,15 @@ def audit(prefixes: Prefixes, counts: Counts, evidence: Evidence, slack: float) 
 def _grid(promised: Parameters) -> Iterator[tuple[Parameters, Floats]]:
     """Settings and, for each, the values of top-p: fixed by the promise, before anything is drawn.
 
-    One cut or one push goes with each temperature and each top-p; not two of them.
+    One cut or one push goes with every second temperature and each top-p; not two of them.
     """
     near = [promised.top_p + d for d in (-TOP_P_BAND, *NULL_TOP_PS, TOP_P_BAND)]
     top_ps = np.array(sorted({*TOP_PS, *(p for p in near if 0 < p <= 1)}))
     for multiple in TEMPERATURES:
         at = replace(promised, temperature=promised.temperature * multiple)
         yield at, top_ps
+        if multiple not in WITH_OTHERS:
+            continue
         for k in TOP_KS:
             if k != promised.top_k:
                 yield replace(at, top_k=k), top_ps

@@ -9,7 +9,7 @@ from scipy import stats
 
 from harness.base.record import Floats
 from harness.checker.outcome import Word
-from harness.checker.sampler import Audit, Estimate
+from harness.checker.sampler import TEMPERATURE_BAND, TOP_P_BAND, Audit, Estimate
 from harness.checker.sampling import CONTAMINATION, Counts, Parameters, Prefixes, probabilities
 
 WITHIN = 1e-9
@@ -26,11 +26,14 @@ def reasons(arm: str, audit: Audit, promised: Parameters, *, decides: bool) -> l
         lacking = "" if audit.word is Word.EQUIVALENT else ", which does not show enough"
         return [f"{arm}: drawn with {got}{lacking}"]
     told = _slipped(audit, promised)
-    for name, asked, found in (
-        ("temperature", promised.temperature, audit.temperature),
-        ("top-p", promised.top_p, audit.top_p),
-    ):
-        if not found.low - WITHIN <= asked <= found.high + WITHIN:
+    shifts = (
+        ("temperature", promised.temperature, audit.temperature, TEMPERATURE_BAND / 2),
+        ("top-p", promised.top_p, audit.top_p, TOP_P_BAND / 2),
+    )
+    explained = bool(told)  # then a small shift is what that model of it leaves over
+    for name, asked, found, small in shifts:
+        inside = found.low - WITHIN <= asked <= found.high + WITHIN
+        if not inside and (not explained or abs(found.value - asked) > small):
             told.append(f"{name}: asked {asked:g}, got {_told(found)}")
     return [f"{arm}: {line}" for line in told] or [f"{arm}: not as promised; nearest is {got}"]
 
