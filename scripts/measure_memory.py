@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import resource
 import subprocess
 import sys
@@ -20,19 +21,31 @@ from typing import Any, cast
 import numpy as np
 import orjson
 
-from harness import evidence, recorder, session
+from harness import evidence, recorder, row_groups, session
 from harness.base.case import Case
 from harness.candidate import Opened
 from harness.client import Asker, Endpoint
 from harness.levels import forced
 from harness.levels.state import Check, Settings
 from harness.recording import Trace
-from launchers.dialect import Reply, Request
+from launchers.dialect import Reply, Request, Variant
 from launchers.reference import ReferenceDialect
 
 PROMPT = 976  # tokens, before the 48 of a continuation
 VOCABULARY = 1000
 NOISE = 1e-3  # nats: of every configuration against the reference
+
+
+class FewWays(ReferenceDialect):
+    """With a smaller benign pool, and fewer tokens held."""
+
+    def __init__(self, ways: int, bound: int | None) -> None:
+        super().__init__(model="made-up")
+        self._ways = ways
+        self.tokens_at_once = bound or self.tokens_at_once
+
+    def pool(self, numerics: str) -> tuple[Variant, ...]:
+        return super().pool(numerics)[: self._ways]
 
 
 class MadeUp:
@@ -83,8 +96,9 @@ def _scores(lengths: list[int], body: Any, extra: dict[str, Any], *, more: int) 
     return file.getvalue()
 
 
-def opened() -> Opened:
-    asker = Asker(cast("Endpoint", MadeUp()), ReferenceDialect(model="made-up"))
+def opened(ways: int = 99, bound: int | None = None) -> Opened:
+    """`ways`: how many benign configurations at most."""
+    asker = Asker(cast("Endpoint", MadeUp()), FewWays(ways, bound))
     identity = {"model": "made-up", "dtype": "float32", "no_tokenizer": None}
     return Opened(
         asker=asker,
@@ -104,12 +118,16 @@ class Forgetful(dict[int, Any]):
         return
 
 
-def once(tokens: int, path: Path) -> None:
-    """Records and judges; prints MiB of memory: before, after the recording, after the judging."""
+def once(tokens: int, path: Path, ways: int, bound: int | None) -> None:
+    """`bound`: tokens that the recorder and each cache hold; None: as they do.
+
+    Records and judges; prints MiB of memory: before, after the recording, after the judging."""
+    if bound is not None:
+        row_groups.KEPT_TOKENS = evidence.TOKENS_IN_GROUP = bound
     began = _peak()
     count = tokens // (PROMPT + recorder.NEW_TOKENS)
-    cases = [Case(id=str(i), stratum=f"s{i % 4}", prompt="a" * PROMPT) for i in range(count)]
-    engine = opened()
+    cases = [Case(id=str(i), stratum=f"s{i % 2}", prompt="a" * PROMPT) for i in range(count)]
+    engine = opened(ways, bound)
     recorder.record(engine, cases, corpus="made up", path=path, announce=_quiet, classes=("fp32",))
     recorded = _peak()
     trace = Trace(path)
@@ -136,11 +154,16 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def measured(tokens: int) -> tuple[int, int, int, int, int]:
+def measured(
+    tokens: int, ways: int = 99, bound: int | None = None
+) -> tuple[int, int, int, int, int]:
     """MiB before, after recording and after judging; tokens judged; the trace's MiB."""
     with TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--once", str(tokens), str(Path(folder) / "x.trace")]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        words = ["--once", str(Path(folder) / "x.trace"), "--tokens", str(tokens)]
+        words += ["--ways", str(ways), *([] if bound is None else ["--bound", str(bound)])]
+        command = [sys.executable, __file__, *words]
+        environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}  # else threads fragment what is free
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     found = tuple(map(int, done.stdout.split()))
     assert len(found) == 5
     return found
@@ -149,13 +172,15 @@ def measured(tokens: int) -> tuple[int, int, int, int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tokens", type=int, nargs="+", default=[250_000, 1_000_000])
-    parser.add_argument("--once", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--ways", type=int, default=99, help="benign configurations at most")
+    parser.add_argument("--bound", type=int, help="tokens held, instead of the usual")
+    parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
-        once(int(options.once[0]), Path(options.once[1]))
+        once(options.tokens[0], options.once, options.ways, options.bound)
         return
     for tokens in options.tokens:
-        before, recorded, judged, asked, size = measured(tokens)
+        before, recorded, judged, asked, size = measured(tokens, options.ways, options.bound)
         print(
             f"{tokens:11,} tokens: {before} MiB before, {recorded} MiB after recording, {judged} "
             f"MiB after judging {asked:,} tokens; the trace has {size} MiB"

@@ -147,7 +147,7 @@ HEAVY: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 @pytest.mark.parametrize("shape", sorted(HEAVY))
 def test_a_stratum_of_eighty_at_its_tolerance_is_called_neither_too_often(shape: str) -> None:
     """Seeded; 600 uniform orders, alpha = 1/20, peeked at after each unit. A rate of just 1/20
-    passes 50 of 600 with a chance of 5e-4 (binomial), so that is this test's false-alarm rate, a
+    passes 50 of 600 with a chance of 2e-4 (binomial), so that is this test's false-alarm rate, a
     shape and side, under another seed."""
     rng = np.random.default_rng(20260303)
     units = HEAVY[shape](rng, 80)
