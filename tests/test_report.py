@@ -566,6 +566,7 @@ def test_every_level_has_a_row_asked_or_not(name: str) -> None:
     assert [level for _, level in rows] == list(LEVELS)
     asked = {level: word for word, level in rows}
     assert asked["L3"] == "unasked"
+    assert page.count('class="unasked-cost"') == 2 * sum(word == "unasked" for word, _ in rows)
     assert page.count(">not asked<") == sum(word == "unasked" for word, _ in rows)
     assert "sampler: what" not in page  # its name is not said twice
 
