@@ -108,7 +108,14 @@ def check_candidate(
     )
     found = narrowing.narrow(result, narrow, narrower)
     if found is not None:
-        result = replace(result, narrowing=found)
+        seen = Seen(
+            levels=result.levels,
+            rows=result.statistics,
+            breakdown=result.breakdown,
+            misrendered=state.misrendered,
+            narrowing=found,
+        )
+        result = replace(result, narrowing=found, diagnosis=diagnose(seen))
         write(result, run)
     return result, run
 

@@ -557,3 +557,48 @@ def test_the_share_beyond_every_benign_token_is_counted() -> None:
 
     counts: npt.NDArray[np.int64] = np.array([10, 0, 5, 5])
     assert math.isclose(beyond_benign(counts.tolist(), [10, 4, 3, 0]), 25)
+
+
+@pytest.mark.parametrize("name", ["equivalent", "different-L2", "different-L0", "different-pin"])
+def test_every_level_has_a_row_asked_or_not(name: str) -> None:
+    page = report.page(VERDICTS[name])
+    rows = re.findall(r'<tr class="(\w+)"><th scope="row" class="across">([\w ]+?) <span', page)
+    assert [level for _, level in rows] == list(LEVELS)
+    asked = {level: word for word, level in rows}
+    assert asked["L3"] == "unasked"
+    assert page.count('class="unasked-cost"') == 2 * sum(word == "unasked" for word, _ in rows)
+    assert page.count(">not asked<") == sum(word == "unasked" for word, _ in rows)
+    assert "sampler: what" not in page  # its name is not said twice
+
+
+def test_likely_causes_stand_with_what_fits_and_what_to_try() -> None:
+    verdict = VERDICTS["different-L2"]
+    page = report.page(verdict)
+    likely = verdict.diagnosis[0]
+    assert f"1. {likely.words[0].upper()}{likely.words[1:12]}" in page
+    assert tables.bullets(likely.why, "reasons") in page
+    assert page.index('id="likely"') < page.index('id="narrowed"') < page.index('id="pictures"')
+
+
+def test_what_each_toggle_did_is_told() -> None:
+    page = report.page(VERDICTS["different-L2"])
+    for words in (
+        "✓ the difference goes away",
+        "↓ the difference is smaller, by 3.2 times",
+        "≠ the difference stays",
+        "? not known",
+    ):
+        assert words in page
+
+
+def test_why_nothing_was_narrowed_is_told() -> None:
+    assert "Not tried: L0 is exact, or draws." in report.page(VERDICTS["different-L0"])
+
+
+def test_a_verdict_that_is_not_different_names_no_cause() -> None:
+    assert 'id="likely"' not in report.page(VERDICTS["equivalent"])
+
+
+def test_the_command_holds_what_was_asked_beyond_the_usual() -> None:
+    verdict = replace(VERDICTS["equivalent"], every_level=True, live="tiny-moe/reference")
+    assert "--against tiny-moe/reference --live --every-level --seed 0" in report.page(verdict)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checker.causes import CAUSES, Cause
+from harness.checker.cause import Cause
+from harness.checker.causes import CAUSES
 from harness.checker.features import Seen, observed
 
 MOST = 5  # causes that are named

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.checker.contract import RenderDifference
+from harness.checker.narrowed import Effect, Narrowing
 from harness.checker.outcome import LevelResult, StatisticRow, Word
 
 GROSS = 0.3  # nats: mean |d| of a model that is not the same any more
@@ -24,6 +25,7 @@ JUMP = 10.0  # times, from one bin of positions to the next: a step
 APART = 3.0  # times the mean of the other classes or strata: stands out
 # Of L1, by what its groups are called; the cache first: "cache hit, decoding" is about the cache.
 COMPARISONS = ("cache", "hit", "repeat", "busy", "decode", "chunks")
+PARTS = ("prefix cache", "operators", "graphs", "attention backend")  # in the words of toggles
 # feature -> what a reason of the level says. L0 and the sampler say in words what they found.
 SAID = {
     "L0": {
@@ -54,6 +56,7 @@ class Seen:
     rows: Sequence[StatisticRow]
     breakdown: Mapping[str, Any]  # `Breakdown.table`, with `benign`, the same of the pool
     misrendered: RenderDifference | None = None
+    narrowing: Narrowing | None = None
 
 
 def observed(seen: Seen) -> dict[str, str]:
@@ -221,6 +224,15 @@ def _strata(seen: Seen) -> Iterator[tuple[str, str]]:
         yield f"only {next(iter(above))}", f"only the stratum “{next(iter(above))}” is off"
 
 
+def _narrowed(seen: Seen) -> Iterator[tuple[str, str]]:
+    """What the difference went away without."""
+    rows = () if seen.narrowing is None else seen.narrowing.rows
+    for row in rows:
+        part = next((part for part in PARTS if part in row.toggle), None)
+        if row.effect is Effect.GONE and part is not None:
+            yield f"gone: {part}", f"the difference goes away {row.toggle}"
+
+
 OBSERVERS: tuple[Callable[[Seen], Iterator[tuple[str, str]]], ...] = (
     _levels,
     _said,
@@ -230,6 +242,7 @@ OBSERVERS: tuple[Callable[[Seen], Iterator[tuple[str, str]]], ...] = (
     _positions,
     _classes,
     _strata,
+    _narrowed,
 )
 
 

@@ -52,7 +52,7 @@ def effect(
     if word is None or now is None or was is None:
         return Effect.UNKNOWN, None, "nothing could be compared"
     group, statistic, size = was
-    if word is not Word.DIFFERENT and now[2] <= 1:
+    if word is not Word.DIFFERENT and not any(row.above() for row in after):
         why = (
             f"{group} {statistic} was {size:.3g} times its tolerance; no statistic lies above its "
             f"tolerance now ({_drawn(after)} prompts)"
@@ -67,9 +67,13 @@ def effect(
 
 
 def excess(rows: Sequence[StatisticRow]) -> tuple[str, str, float] | None:
-    """(group, statistic, mean over tolerance) of what lies furthest off; None: nothing drawn."""
-    ratios = [(r.group, r.statistic, r.raw / r.tolerance) for r in rows if r.raw is not None]
-    return max(ratios, key=lambda ratio: ratio[2], default=None)
+    """(group, statistic, mean over tolerance) of what lies furthest off; None: nothing drawn.
+
+    By A and K where they were judged: they say how far, and the others hardly more than that.
+    """
+    drawn = [(r.group, r.statistic, r.raw / r.tolerance) for r in rows if r.raw is not None]
+    bulk = [one for one in drawn if one[1] in "AK"]
+    return max(bulk or drawn, key=lambda one: one[2], default=None)
 
 
 def _drawn(rows: Sequence[StatisticRow]) -> int:

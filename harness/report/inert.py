@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 
 HARMLESS = re.compile(r"[^A-Za-z0-9 ._+/:=%(),-]")
-DELETE = "\x7f"  # the one control character that JSON in ASCII leaves as it is
 
 
 def fenced(lines: Iterable[str], language: str = "text") -> str:
@@ -25,7 +24,7 @@ def fenced(lines: Iterable[str], language: str = "text") -> str:
 
 def quoted(value: object) -> str:
     """Anything as JSON on one line, in ASCII."""
-    return json.dumps(value, ensure_ascii=True, default=str).replace(DELETE, "\\u007f")
+    return json.dumps(value, ensure_ascii=True, default=str)
 
 
 def readable(text: str) -> str:

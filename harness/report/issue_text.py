@@ -69,7 +69,9 @@ def _finding(verdict: Verdict) -> str:
 
 def _what(verdict: Verdict) -> str:
     rows = [r for r in verdict.statistics if r.level == verdict.level and r.above()]
-    worst = max(rows, key=lambda row: (row.raw or 0) / row.tolerance, default=None)
+    # K and A say how far off it is; F and S have hardly any tolerance, and only say that it is.
+    bulk = [row for row in rows if row.statistic in "AK"] or rows
+    worst = max(bulk, key=lambda row: (row.raw or 0) / row.tolerance, default=None)
     size = (
         ""
         if worst is None or worst.raw is None
@@ -117,9 +119,9 @@ def _evidence(verdict: Verdict, shown: Mapping[str, Any]) -> Iterator[str]:
 def _token(shown: Mapping[str, Any]) -> Iterator[str]:
     yield "## The first bad token"
     which = (
-        "the first"
+        "this is the first token that is further off"
         if shown["beyond_limit"]
-        else "no token alone passes it; this one is the furthest off"
+        else "no token alone is further off; this one comes nearest"
     )
     yield (
         f"Case {word(shown['case_id'])} of {word(shown['stratum'])}, the worst sequence that was "

@@ -39,7 +39,7 @@ def _causes(found: tuple[Likely, ...]) -> str:
         f'<td class="across">{shown(_capital(one.next_step))}</td></tr>'
         for number, one in enumerate(found, 1)
     )
-    return tables.table(("it", "what fits", "what to try next"), rows, "cards likely", "")
+    return tables.table(("cause", "what fits", "what to try next"), rows, "cards likely", "")
 
 
 def _narrowing(found: Narrowing) -> str:
@@ -59,7 +59,8 @@ def _narrowing(found: Narrowing) -> str:
 
 def _row(row: Narrowed) -> str:
     changes = "<br>".join(f"<code>--set {shown(change)}</code>" for change in row.changes)
-    factor = "" if row.factor is None or row.effect is not Effect.SMALLER else f" {row.factor:.3g}×"
+    smaller = row.effect is Effect.SMALLER and row.factor is not None
+    factor = f", by {row.factor:.3g} times" if smaller else ""
     return (
         f'<tr class="{row.effect.name.lower()}"><th scope="row" class="across">'
         f"{shown(_capital(row.toggle))}<br>{changes}</th>"

@@ -23,14 +23,27 @@ def levels(levels: Sequence[LevelResult]) -> str:
     rows = "".join(
         f'<tr class="{level.word or "unasked"}">'
         f'<th scope="row" class="across">{shown(level.level)} '
-        f'<span class="quiet">{shown(level.title)}</span></th>'
+        f'<span class="quiet">{shown(_title(level))}</span></th>'
         f'<td class="word across">{_word(level.word)}</td>'
         f'<td class="across">{bullets(level.reasons, "reasons")}</td>'
-        f'<td class="n" data-label="tokens">{level.tokens:,}</td>'
-        f'<td class="n" data-label="seconds">{level.seconds:,.1f}</td></tr>'
+        f"{_cost(level)}</tr>"
         for level in levels
     )
     return table(("level", "word", "reasons", "#tokens", "#seconds"), rows, "cards levels", "")
+
+
+def _title(level: LevelResult) -> str:
+    """What a title says beside the level's name."""
+    return level.title.removeprefix(f"{level.level}: ")
+
+
+def _cost(level: LevelResult) -> str:
+    if level.word is None:
+        return '<td class="unasked-cost"></td>' * 2
+    return (
+        f'<td class="n" data-label="tokens">{level.tokens:,}</td>'
+        f'<td class="n" data-label="seconds">{level.seconds:,.1f}</td>'
+    )
 
 
 def _word(word: Word | None) -> str:

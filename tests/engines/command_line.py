@@ -19,7 +19,7 @@ def run(*arguments: str | Path, timeout: float = 400) -> subprocess.CompletedPro
 
 
 def verdict_of(*arguments: str | Path) -> tuple[dict[str, Any], int]:
-    """`enginediff check ... --json`: the object, and the exit code."""
-    done = run("check", *arguments, "--json")
+    """`enginediff check ... --json`: the object, and the exit code. Nothing is narrowed."""
+    done = run("check", *arguments, "--no-narrow", "--json")
     assert done.stdout, done.stderr
     return json.loads(done.stdout), done.returncode

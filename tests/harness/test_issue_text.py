@@ -133,6 +133,13 @@ def test_a_fence_is_ended_by_its_own_end_alone(texts: list[str]) -> None:
     assert [json.loads(line) for line in match[2].split("\n")] == texts
 
 
+@given(st.lists(st.text("`a"), min_size=1))
+def test_no_run_of_backticks_inside_is_as_long_as_the_fence(lines: list[str]) -> None:
+    fence = re.match("`+", fenced(lines))
+    assert fence
+    assert fence[0] not in "\n".join(lines)
+
+
 @given(st.text())
 def test_a_text_is_one_line_of_visible_ASCII(text: str) -> None:  # noqa: N802
     for line in (readable(text), quoted(text), word(text)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from harness.checker.causes import CAUSES
 from harness.checker.contract import RenderDifference
 from harness.checker.diagnosis import LEAST, MOST, Likely, diagnose
-from harness.checker.features import Seen, observed
+from harness.checker.features import PARTS, Seen, observed
+from harness.checker.narrowed import Effect, Narrowed, Narrowing
 from harness.checker.outcome import LevelResult, StatisticRow, Word
 
 D, E = Word.DIFFERENT, Word.EQUIVALENT
@@ -154,6 +156,25 @@ def test_no_cause_is_stated_as_a_fact_and_each_says_why_and_what_next(cause: str
         assert named.next_step
 
 
+@pytest.mark.parametrize(
+    ("toggle", "cause"),
+    [
+        ("without the prefix cache", "prefix cache"),
+        ("without its own compiled operators", "operator"),
+        ("with the attention backend triton", "operator"),
+        ("without CUDA graphs", "decode kernel"),
+    ],
+)
+def test_what_the_difference_went_away_without_is_named_first(toggle: str, cause: str) -> None:
+    gone = Narrowed(
+        toggle=toggle, changes=("x=1",), effect=Effect.GONE, factor=None, why="…", seconds=1.0
+    )
+    stays = replace(gone, effect=Effect.STAYS)
+    for row_, first in ((gone, cause), (stays, "rope style")):
+        narrowing = Narrowing(level="L2", rows=(row_,), note=None)
+        assert diagnose(replace(scored(GROSSLY), narrowing=narrowing))[0].cause == first
+
+
 def test_what_is_right_names_no_cause() -> None:
     agreed = [level(name, E) for name in ("pin", "L0", "L2", "L1")]
     assert diagnose(Seen(levels=agreed, rows=[], breakdown={})) == ()
@@ -179,6 +200,7 @@ def test_names_of_causes_are_unique_and_every_weighed_feature_can_be_seen() -> N
     rest = {"sparse", "only long", "class special", "black box differs", "L2b differs"}
     rest |= {"L0 answering", "L0 defaults", "sampler truncation", "sampler penalty"}
     rest |= {"pin differs", "pin flag", "pin dtype", "pin quantisation", "pin KV cache"}
+    rest |= {f"gone: {part}" for part in PARTS}
     assert weighed - seen == rest
 
 
