@@ -33,7 +33,7 @@ def reasons(arm: str, audit: Audit, promised: Parameters, *, decides: bool) -> l
     explained = bool(told)  # then a small shift is what that model of it leaves over
     for name, asked, found, small in shifts:
         inside = found.low - WITHIN <= asked <= found.high + WITHIN
-        if not inside and (not explained or abs(found.value - asked) > small):
+        if not inside and (not explained or abs(found.value - asked) >= small):
             told.append(f"{name}: asked {asked:g}, got {_told(found)}")
     return [f"{arm}: {line}" for line in told] or [f"{arm}: not as promised; nearest is {got}"]
 

@@ -17,6 +17,7 @@ from harness.recording import Recorded
 
 LONGEST = 40  # tokens: a prefix counts as often as answers are asked for
 LONGEST_CHAT = 300
+LONGEST_ROW = 4_096  # a longer sequence takes long to read, and only its beginning is used
 NEAR_CERTAIN = 0.97  # a position whose first token is likelier tells nothing
 UNREADABLE = "\ufffd"
 MARKERS = ("special", "think")  # which a server may hide, or act upon
@@ -46,6 +47,8 @@ def _gathered(
     broken = _broken(check)
     parts: list[tuple[Floats, Bools, Bools, int, int, float]] = []
     for row in range(len(check.trace)):
+        if check.trace.tokens_of[row] > LONGEST_ROW:
+            continue
         recorded = check.trace[row]
         divergence = benign.get(recorded.case.id)
         for length in lengths(recorded):
