@@ -121,7 +121,8 @@ def _level(result: LevelResult, *, decided: str) -> str:
 
 def _ratios(verdict: Verdict) -> Iterator[str]:
     """How far off the candidate is against the reference itself in the same numerics class."""
-    found = [row for level in verdict.levels for row in level.findings.get("strata", ())]
+    forced = [level.findings for level in verdict.levels if level.level == "L2"]
+    found = [row for findings in forced for row in findings.get("strata", ())]
     ratios = [(row["ratio"], row["stratum"]) for row in found if row["ratio"] is not None]
     if ratios:
         (least, _), (most, where) = min(ratios), max(ratios)

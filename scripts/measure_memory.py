@@ -58,6 +58,8 @@ class MadeUp:
         match request.path:
             case "/tokenize":
                 return orjson.dumps({"token_ids": [1 + ord(c) for c in body["text"]]})
+            case "/render":
+                return orjson.dumps({"token_ids": [1, 2, 3]})
             case "/detokenize":
                 ids = body["token_ids"]
                 return orjson.dumps(
@@ -128,7 +130,15 @@ def once(tokens: int, path: Path, ways: int, bound: int | None) -> None:
     count = tokens // (PROMPT + recorder.NEW_TOKENS)
     cases = [Case(id=str(i), stratum=f"s{i % 2}", prompt="a" * PROMPT) for i in range(count)]
     engine = opened(ways, bound)
-    recorder.record(engine, cases, corpus="made up", path=path, announce=_quiet, classes=("fp32",))
+    recorder.record(
+        engine,
+        cases,
+        corpus="made up",
+        path=path,
+        announce=_quiet,
+        classes=("fp32",),
+        texts=False,  # some 48 prompts', whatever the trace
+    )
     recorded = _peak()
     trace = Trace(path)
     with evidence.written(path.with_suffix(".parquet")) as file:

@@ -36,11 +36,11 @@ def too_long(check: Check) -> dict[str, str]:
     """Strata whose sequences are longer than the candidate takes -> why, in words.
 
     Asked once, of those that a small context could not hold: by the longest sequence of each. What
-    a server refuses with 4xx is refused; any other failure is one.
+    a server refuses with 4xx is refused; any other failure is one. Who cannot score is not asked.
     """
     if check.too_long is None:
         check.too_long = {}
-        for stratum in check.trace.strata:
+        for stratum in () if missing(check, "score") else check.trace.strata:
             why = _refused(check, stratum)
             if why is not None:
                 check.too_long[stratum] = why

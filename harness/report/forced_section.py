@@ -11,7 +11,7 @@ from harness.report.text import number, shown
 
 def html(findings: Mapping[str, Any]) -> str:
     """A row a stratum; nothing where nothing was drawn."""
-    rows = findings["strata"]
+    rows = findings.get("strata", ())
     if not rows:
         return ""
     scaled = any(row["ratio"] is not None for row in rows)

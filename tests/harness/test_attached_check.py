@@ -82,7 +82,7 @@ def test_the_right_counts_are_one_weak_pass_and_no_equivalence(trace: Trace) -> 
     words = {level.level: level.word for level in verdict.levels}
     assert words["pin"] is None
     assert [words[name] for name in ("L0", "L2", "L1")] == [Word.INCONCLUSIVE] * 3
-    asked = [level for level in verdict.levels if level.word is not None]
+    asked = [level for level in verdict.levels if level.level in ("L0", "L2", "L1")]
     assert all(level.reasons[0].startswith("cannot be asked: ") for level in asked)
     assert "20 chats are counted as the reference's: a weak pass" in verdict.reasons
     assert verdict.reasons[-1].startswith("no answer at T = 0 was met again")

@@ -71,6 +71,7 @@ def recorded(path: Path, classes: Sequence[str] = ("fp32",), **more: Any) -> Tra
         path=path,
         announce=quiet,
         classes=classes,
+        texts=False,
         **more,
     )
     return Trace(path)
@@ -156,6 +157,7 @@ def test_long_prompts_are_strata_of_their_own_and_counted_by_who_renders(tmp_pat
         announce=quiet,
         classes=("fp32",),
         longest=2048,
+        texts=False,
     )
     trace = Trace(tmp_path / "x.trace")
     assert trace.strata == ("chat", "code", "long-2k")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +27,7 @@ from harness.levels import askable, forced
 from harness.levels.state import Check, Settings
 from harness.recording import PoolUnit, Recorded, Token, Trace
 from harness.report import sections
+from launchers.capabilities import Able, Capabilities, Capability
 from launchers.dialect import Reply, Request
 from launchers.reference import ReferenceDialect
 from tests import building
@@ -250,6 +252,15 @@ def test_a_fault_in_the_shorter_strata_is_different_although_a_stratum_is_too_lo
 def test_all_strata_too_long_is_inconclusive(tmp_path: Path) -> None:
     check, word, reasons = judged(tmp_path, rows=long_row("long-2k", 1600), limit=1599)
     assert (word, len(reasons), check.judges) == (Word.INCONCLUSIVE, 1, [])
+
+
+def test_who_cannot_score_is_not_asked_what_is_too_long(tmp_path: Path) -> None:
+    check, _, _ = judged(tmp_path, rows=long_row("long-2k", 1600), limit=1599)
+    cannot = Capability(able=Able.NO, evidence="404", most=None)
+    able = cast("Capabilities", SimpleNamespace(score=cannot))
+    check.opened = replace(check.opened, capabilities=able)
+    check.too_long = None
+    assert askable.too_long(check) == {}
 
 
 def test_a_server_that_fails_on_a_long_sequence_has_failed(tmp_path: Path) -> None:
