@@ -61,12 +61,12 @@ class Toy:
     spoil: Callable[[dict[str, Any], bool], None] = lambda _answer, _generating: None
     tells_cache: bool = True
     busy_s: float = 0.0  # of each request
-    crowded_s: float = 0.0  # more, of a request that finds two others or more
+    gathers_s: float = 0.0  # who finds two others or more waits until none has come for so long
     dies_after: int | None = None  # requests
     asked: int = 0
     _in_flight: int = 0
     _seen: set[tuple[int, ...]] = field(default_factory=set[tuple[int, ...]])
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Condition = field(default_factory=threading.Condition)
 
     def __call__(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
@@ -79,8 +79,9 @@ class Toy:
             dead = self.dies_after is not None and self.asked > self.dies_after
             if generating:
                 self._seen.add(prompt)
-        time.sleep(self.busy_s + (self.crowded_s if self._in_flight > 2 else 0.0))
-        moment = Moment(generating=generating, hit=hit, in_flight=self._in_flight)
+            self._lock.notify_all()
+        time.sleep(self.busy_s)
+        moment = Moment(generating=generating, hit=hit, in_flight=self._company())
         table = (
             self._generated(body, prompt, moment) if generating else self._scored(prompt, moment)
         )
@@ -91,6 +92,14 @@ class Toy:
             handler.connection.close()
             return
         answer(handler, 200, json.dumps(table).encode())
+
+    def _company(self) -> int:
+        """Requests in flight, this one included: the most while others gather."""
+        with self._lock:
+            most = self._in_flight
+            while self.gathers_s and most > 2 and self._lock.wait(self.gathers_s):
+                most = max(most, self._in_flight)
+            return most
 
     def _after(self, prefix: Sequence[int], moment: Moment) -> Floats:
         return log_softmax(self.bend(moment, logits_after(prefix))[None])[0]

@@ -18,7 +18,7 @@ from harness.recording import Token
 from launchers import openai_api
 from launchers.dialect import Request, Tokens
 
-AT_ONCE = 8  # requests in flight, each with many answers
+AT_ONCE = 64  # answers in flight: an engine may end for want of slots (KTransformers 0.7.2 at 256)
 REFUSED = range(400, 500)
 
 
@@ -86,7 +86,9 @@ class Drawing:
 
     def round(self, fields: Mapping[str, Any]) -> None:
         """Every question once. Raises RequestError where fewer answers come than were asked for."""
-        answers = in_parallel(lambda q: self._ask(q, fields), self._questions, AT_ONCE)
+        most = max(question.draws for question in self._questions)
+        at_once = max(1, AT_ONCE // most)
+        answers = in_parallel(lambda q: self._ask(q, fields), self._questions, at_once)
         for place, (question, texts) in enumerate(zip(self._questions, answers, strict=True)):
             rest = self.counts.shape[1] - 1
             columns = [question.cells.get(text, rest) for text in texts]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from harness.base.errors import RequestError
 from harness.base.record import Scores
 from harness.checker import forced
 from harness.checker.distance import FEWEST, SEGMENT, over, worst_segment
@@ -58,6 +60,8 @@ def run(check: Check) -> tuple[Word, list[str]]:
             _judge_forced(check, judge, row, scores, asked)
         check.announce(telling.progress(judge, check.tokens))
     check.findings["L2"] = {"strata": strata_table(check, asked)}
+    if judge.word() is Word.DIFFERENT:
+        _ask_alone(check)
     lacking = [*too_long, *_one_stratum(trace.strata), *_too_few(given, check.top_k)]
     return askable.at_best_inconclusive(judge.word(), telling.explain(judge), lacking)
 
@@ -116,6 +120,18 @@ def _judge_forced(
     if mean > check.worst.mean:
         part = scores.slice(start, start + SEGMENT)
         check.worst = Finding(mean=mean, row=row, start=start, scores=part, whole=scores)
+
+
+def _ask_alone(check: Check) -> None:
+    """The worst sequence again with nothing beside it, as somebody who is shown it will ask.
+
+    An engine that is gone by now does not take back what was found.
+    """
+    tokens = check.trace[check.worst.row].token_ids
+    given = askable.alternatives(check, "score", check.top_k)
+    with suppress(RequestError):
+        (check.worst.alone,) = check.asker.score([tokens], given, at_once=1)
+        check.tokens += len(tokens)
 
 
 def worst_segment_table(check: Check) -> dict[str, Any] | None:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import evidence
 from harness.base.record import Scores
 from harness.checker.contract import RenderDifference
 from harness.levels import askable
 from harness.levels.state import Check
+from harness.recording import Recorded
 from launchers.dialect import Request
 from launchers.pins import OWN, LoadedPin
 from launchers.registry import launcher
@@ -77,17 +79,24 @@ def first_bad_token(check: Check) -> dict[str, Any] | None:
 
     The worst sequence is that of the worst 16-token segment; the limit is c_token, three times what
     999 in 1000 benign tokens stay under. Where no single token passes it (many a little off), the
-    one furthest off. The request scores everything up to that token, the token itself included.
+    one furthest off. The request scores the whole sequence, for some faults come with its length.
+
+    `alone`: the numbers are those of the sequence asked by itself, so the request shows them again.
+    False: by itself it is within the limit, and the numbers are those that it got in company.
     """
     worst = check.worst
     if worst.whole is None:
         return None
     recorded = check.trace[worst.row]
     limit = check.tolerances.of(recorded.case.stratum).c_token
-    size = np.abs(worst.whole.logprobs - recorded.scores.logprobs)  # (N,)
-    beyond = np.flatnonzero(size > limit)
+    met = _beyond(recorded, worst.whole, limit)
+    again = met[:0] if worst.alone is None else _beyond(recorded, worst.alone, limit)
+    alone = worst.alone is not None and (again.size > 0 or met.size == 0)
+    scores, beyond = (worst.alone, again) if alone else (worst.whole, met)
+    assert scores is not None
+    size = np.abs(scores.logprobs - recorded.scores.logprobs)  # (N,)
     row = int(beyond[0]) if beyond.size else int(size.argmax())
-    tokens = recorded.token_ids[: row + 2]  # position t stands in row t - 1
+    tokens = recorded.token_ids  # position t stands in row t - 1
     given = askable.alternatives(check, "score", TOP)
     return {
         "case_id": recorded.case.id,
@@ -95,14 +104,20 @@ def first_bad_token(check: Check) -> dict[str, Any] | None:
         "position": row + 1,
         "limit": limit,
         "beyond_limit": bool(beyond.size),
-        "token": _token(check, tokens[-1]),
+        "alone": alone,
+        "token": _token(check, tokens[row + 1]),
         "reference_logprob": float(recorded.scores.logprobs[row]),
-        "candidate_logprob": float(worst.whole.logprobs[row]),
+        "candidate_logprob": float(scores.logprobs[row]),
         "reference_top": _top(check, recorded.scores, row),
-        "candidate_top": _top(check, worst.whole, row),
+        "candidate_top": _top(check, scores, row),
         "token_ids": list(tokens),
         "request": _request(check.asker.dialect.score([tokens], given)),
     }
+
+
+def _beyond(recorded: Recorded, scores: Scores, limit: float) -> NDArray[np.intp]:
+    """Rows (N,) whose given token is further off than `limit` nats."""
+    return np.flatnonzero(np.abs(scores.logprobs - recorded.scores.logprobs) > limit)
 
 
 def _top(check: Check, scores: Scores, row: int) -> list[dict[str, Any]]:

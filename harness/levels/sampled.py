@@ -38,9 +38,10 @@ from harness.levels.state import Check
 from launchers.pins import SamplingTable
 
 TITLE = "sampler: what is drawn is what was promised"
-ARM_TOKENS = 9_000  # of each arm, prefixes and answers
+ARM_TOKENS = 9_000  # of each arm, prefixes and answers: a fault is told after these
 CHAT_TOKENS = 1_900
-ROUNDS = 3
+PATIENCE = 3  # times as many, where no word is shown yet: a small trace has few telling prefixes
+ROUNDS = 3  # for a word; PATIENCE times as many at most
 SENT: Mapping[str, Any] = {"temperature": 1.0, "top_p": 0.95}
 ARMS = 3  # that alpha is shared by
 UNREAD = 0.5  # a share of answers beyond the listed tokens that no sampler gives
@@ -189,9 +190,11 @@ def _asked(check: Check, arm: Arm, found: Candidates, *, as_text: bool) -> dict[
 
 
 def _drawn(check: Check, arm: Arm, drawing: Drawing, benign: Floats) -> Audit:
-    """Round by round, until EQUIVALENT is shown or the tokens are spent."""
-    most = CHAT_TOKENS if arm.chats else ARM_TOKENS
-    rounds = max(1, min(ROUNDS, most // drawing.round_tokens))
+    """Round by round, until EQUIVALENT is shown or the tokens are spent; more of them where
+    EQUIVALENT needs the arm and nothing is shown."""
+    usual = CHAT_TOKENS if arm.chats else ARM_TOKENS
+    enough = max(1, min(ROUNDS, usual // drawing.round_tokens))
+    rounds = enough * PATIENCE if arm.certifies else enough
     for drawn in range(1, rounds + 1):
         drawing.round(arm.fields)
         slack = sampler.slack(drawing.counts, benign)
@@ -204,7 +207,8 @@ def _drawn(check: Check, arm: Arm, drawing: Drawing, benign: Floats) -> Audit:
             alpha=check.settings.alpha * SHARES["sampler"] / ARMS,
             beta=check.settings.beta,
         )
-        if drawn == rounds or evidence.word is Word.EQUIVALENT:
+        told = evidence.word is Word.DIFFERENT and drawn >= enough
+        if drawn == rounds or told or evidence.word is Word.EQUIVALENT:
             return sampler.audit(drawing.prefixes, drawing.counts, evidence, slack)
     raise AssertionError("the last round returns")
 

@@ -42,6 +42,7 @@ class Finding:
     start: int = 0
     scores: Scores | None = None
     whole: Scores | None = None  # of all the sequence, where the first bad token is found
+    alone: Scores | None = None  # the same, asked again with nothing beside it
 
 
 @dataclass(slots=True, kw_only=True)

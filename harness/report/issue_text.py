@@ -127,6 +127,11 @@ def _token(shown: Mapping[str, Any]) -> Iterator[str]:
         f"Case {word(shown['case_id'])} of {word(shown['stratum'])}, the worst sequence that was "
         f"met. A token may be off by {shown['limit']:.3g} nats here: {which}."
     )
+    if not shown["alone"]:
+        yield (
+            "It was met with other requests in flight; asked by itself the sequence was within "
+            "the limit, or could not be asked. The request below has to be sent beside others."
+        )
     yield fenced(
         [
             f"position {shown['position']}, token {_named(shown['token'])}",

@@ -86,7 +86,8 @@ def test_without_its_tokeniser_only_l0_is_open(vllm: Opened, trace: Path) -> Non
     with behind(vllm, blocked=("/tokenize",)) as url:
         verdict, code = verdict_of(url, "--against", trace)
     assert (verdict["verdict"], verdict["level"], code) == ("INCONCLUSIVE", "L0", 3)
-    assert words(verdict) == {"L0": "INCONCLUSIVE", "L2": "EQUIVALENT", "L1": "EQUIVALENT"}
+    asked = {"L0": "INCONCLUSIVE", "L2": "EQUIVALENT", "L1": "EQUIVALENT"}
+    assert words(verdict) == {**asked, "sampler": "EQUIVALENT"}
     assert "cannot be asked: token ids of a chat" in verdict["reasons"][0]
     assert "a weak pass" in verdict["reasons"][-1]
     assert verdict["candidate"]["identity"]["engine"] == "vllm"
@@ -99,7 +100,7 @@ def test_where_only_tokens_are_counted_nothing_is_equivalent(vllm: Opened, trace
         verdict, code = verdict_of(url, "--against", trace)
     assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
     assert set(words(verdict).values()) == {"INCONCLUSIVE"}
-    assert [level["level"] for level in verdict["levels"] if level["tokens"]] == ["L0"]
+    assert [level["level"] for level in verdict["levels"] if level["tokens"]] == ["L0", "sampler"]
     asked = [level for level in verdict["levels"] if level["word"] is not None]
     assert all("cannot be asked" in level["reasons"][0] for level in asked)
     found = verdict["candidate"]["capabilities"]

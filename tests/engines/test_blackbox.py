@@ -79,10 +79,11 @@ def test_a_healthy_engine_of_texts_alone_is_inconclusive_and_its_power_is_said(
 def test_temperature_point_six_for_one_is_different(vllm: Opened, trace_with_texts: Path) -> None:
     """The greedy answers are right: it is the sampled ones that tell."""
     with texts_alone(vllm, colder) as url:
-        verdict, code = verdict_of(url, "--against", trace_with_texts)
-    assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "black box", 1)
+        verdict, code = verdict_of(url, "--against", trace_with_texts, "--every-level")
+    assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "sampler", 1)
+    assert black_box(verdict)["word"] == "DIFFERENT"
     found = black_box(verdict)["findings"]
     assert found["exact"]["departed"] == 0
     assert found["equality"]["concentration"] > 0
-    assert "as at a lower temperature" in " ".join(verdict["reasons"])
-    assert verdict["tokens"] < 20_000
+    assert "as at a lower temperature" in " ".join(black_box(verdict)["reasons"])
+    assert black_box(verdict)["tokens"] < 20_000

@@ -52,8 +52,9 @@ def test_a_pasted_curl_shows_the_difference_and_its_cause_is_narrowed_to_the_ope
         )
     assert verdict.reproduction is not None
     shown = verdict.reproduction["token"]
-    last = json.loads(answered.stdout)["choices"][0]["prompt_logprobs"][-1]
-    told = last[str(shown["token"]["id"])]["logprob"]
+    assert shown["alone"]
+    at = json.loads(answered.stdout)["choices"][0]["prompt_logprobs"][shown["position"]]
+    told = at[str(shown["token"]["id"])]["logprob"]
     assert told == pytest.approx(shown["candidate_logprob"], abs=1e-3)
     assert abs(told - shown["reference_logprob"]) > shown["limit"]
 

@@ -38,6 +38,7 @@ def reproduction(texts: list[str], ids: list[int]) -> dict[str, Any]:
             "position": len(ids) - 1,
             "limit": 0.02,
             "beyond_limit": True,
+            "alone": True,
             "token": token(ids[-1], texts[0]),
             "reference_logprob": -0.25,
             "candidate_logprob": -3.5,
