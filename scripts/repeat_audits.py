@@ -1,6 +1,7 @@
 """Audits the sampler of one engine again and again: how often is it accused, and what is found?
 
     python scripts/repeat_audits.py TRACE PIN|URL [--repeats 20] [--set KEY=VALUE] [--instead JSON]
+                                    [--live REFERENCE]
 
 `--instead` puts fields into every request on its way, as a faulty gateway would:
 '{"temperature": 0.9}'. Prints a line an audit, and a last one with the words counted.
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,18 +51,21 @@ def main() -> None:
     parser.add_argument("--numerics", default="fp32")
     parser.add_argument("--set", action="append", default=[], dest="changes")
     parser.add_argument("--instead", type=json.loads, default={})
+    parser.add_argument("--live", help="a reference pin: it scores what is generated, too")
     given = parser.parse_args()
     trace = Trace(given.trace)
     log = Path(tempfile.mkdtemp()) / "engine.log"
     pin = candidate.prepared(given.engine, given.changes)
     words: Counter[str] = Counter()
-    with candidate.opened(given.engine, pin, log=log, announce=print) as opened:
+    with ExitStack() as engines:
+        opened = engines.enter_context(candidate.opened(given.engine, pin, log=log, announce=print))
+        live = None if given.live is None else engines.enter_context(_live(given.live))
         if given.instead:
             opened = replace(
                 opened, asker=Asker(Rewriting(opened.url, given.instead), opened.asker.dialect)
             )
         for seed in range(given.repeats):
-            check = checking(trace, opened, given.numerics, seed)
+            check = checking(trace, opened, live, given.numerics, seed)
             began = time.monotonic()
             word, reasons = sampled.run(check)
             words[str(word)] += 1
@@ -81,7 +86,18 @@ def evidence(audit: dict[str, float] | None) -> dict[str, float] | None:
     return {n: tuple(np.round(pair, 1).tolist()) for n, pair in found.items()}
 
 
-def checking(trace: Trace, opened: candidate.Opened, numerics: str, seed: int) -> Check:
+def _live(name: str) -> AbstractContextManager[candidate.Opened]:
+    log = Path(tempfile.mkdtemp()) / "reference.log"
+    return candidate.opened(name, candidate.prepared(name, ()), log=log, announce=print)
+
+
+def checking(
+    trace: Trace,
+    opened: candidate.Opened,
+    live: candidate.Opened | None,
+    numerics: str,
+    seed: int,
+) -> Check:
     with evidence_of_levels(Path(tempfile.mkdtemp()) / "evidence.parquet") as nothing:
         check = Check(
             opened=opened,
@@ -90,6 +106,7 @@ def checking(trace: Trace, opened: candidate.Opened, numerics: str, seed: int) -
             settings=Settings(seed=seed, alpha=0.005, beta=0.005),
             evidence=nothing,
             announce=lambda _: None,
+            live=live,
         )
     check.texts = {i: token.text for i, token in trace.vocabulary().items()}
     return check

@@ -59,6 +59,9 @@ class Toy:
     bend: Bend = straight
     choose: Callable[[Floats], int] = lambda logprobs: int(logprobs.argmax())
     spoil: Callable[[dict[str, Any], bool], None] = lambda _answer, _generating: None
+    listed: int = TOP_K  # alternatives of a scored position
+    warmer: float = 1.0  # times the temperature that is asked for
+    pushes: float = 0.0  # nats that each token is lowered by for having occurred, when drawing
     tells_cache: bool = True
     busy_s: float = 0.0  # of each request
     gathers_s: float = 0.0  # who finds two others or more waits until none has come for so long
@@ -109,7 +112,7 @@ class Toy:
         for end in range(1, len(tokens)):
             logprobs = self._after(tokens[:end], moment)
             order = np.argsort(-logprobs, kind="stable").tolist()
-            named = dict.fromkeys([*order[:TOP_K], tokens[end]])
+            named = dict.fromkeys([*order[: self.listed], tokens[end]])
             positions.append(
                 {str(i): {"logprob": logprobs[i], "rank": order.index(i) + 1} for i in named}
             )
@@ -122,8 +125,7 @@ class Toy:
         for _ in range(body["max_tokens"]):
             logprobs = self._after(tokens, moment)
             if body["temperature"]:
-                rng = np.random.default_rng([self.asked, len(tokens)])
-                token = int(rng.choice(VOCABULARY, p=np.exp(logprobs)))
+                token = self._drawn(logprobs, body, tokens)
             else:
                 token = self.choose(logprobs)
             order = np.argsort(-logprobs, kind="stable").tolist()[: body["logprobs"]]
@@ -139,6 +141,16 @@ class Toy:
         cached = len(prompt) if moment.hit else 0
         usage = {"prompt_tokens_details": {"cached_tokens": cached} if self.tells_cache else None}
         return {"choices": [choice], "usage": usage}
+
+    def _drawn(self, logprobs: Floats, body: dict[str, Any], tokens: Sequence[int]) -> int:
+        logits = logprobs / (body["temperature"] * self.warmer)
+        logits[list(set(tokens))] -= self.pushes
+        weights = np.exp(logits)
+        order = np.argsort(-weights)
+        before = np.cumsum(weights[order]) - weights[order]
+        weights[order[before >= body["top_p"] * weights.sum()]] = 0.0
+        rng = np.random.default_rng([1, *tokens])  # the same answer to the same prompt
+        return int(rng.choice(VOCABULARY, p=weights / weights.sum()))
 
 
 @contextmanager
@@ -157,7 +169,7 @@ def opened(toy: Toy, bit_equal: str | None = None) -> Generator[Opened]:
         )
 
 
-def trace_of(path: Path, count: int) -> Trace:
+def trace_of(path: Path, count: int, listed: int = TOP_K) -> Trace:
     """Sequences of 6 to 24 tokens as the toy's own model scores them."""
     rng = np.random.default_rng(11)
     rows: list[Recorded] = []
@@ -169,10 +181,10 @@ def trace_of(path: Path, count: int) -> Trace:
                 case=Case(id=f"case {number}", stratum="text", prompt=str(number)),
                 token_ids=tuple(tokens),
                 prompt_tokens=len(tokens) // 2,
-                scores=top(log_softmax(logits), tokens[1:], TOP_K),
+                scores=top(log_softmax(logits), tokens[1:], listed),
             )
         )
-    write_trace(path, rows)
+    write_trace(path, rows, top_k=listed)
     return Trace(path)
 
 

@@ -28,7 +28,7 @@ within (sqrt(1.92) + sqrt(b))^2 of the largest, 95 % by the usual approximation,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +41,7 @@ from harness.checker.sampling import (
     Counts,
     Parameters,
     Prefixes,
+    averaged,
     likelihood,
     likelihoods,
 )
@@ -60,6 +61,9 @@ PUSHES = (-PUSH_BAND, PUSH_BAND, 0.8, 1.2, 1.8)
 NAMED = 6.0  # nats that a top-k, a min-p or a push must explain to be named
 CHI_SQUARED_95 = 1.92  # half of it
 FINE = 41
+
+At = Callable[[Parameters, Floats], Floats]  # a setting, values of top-p (Q,) -> ln L (Q,)
+Fit = Callable[[Prefixes, Counts, Parameters, Floats], Floats]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +125,9 @@ def weigh(
     most: float,
     alpha: float,
     beta: float,
+    fit: Fit = likelihood,
 ) -> Evidence:
-    """`slack` and `most`: as in `needed`."""
+    """`slack` and `most`: as in `needed`. `fit`: what the nearest setting is found by."""
     points = _points(prefixes, counts, promised)
     different = _mixture(points, promised) - _null(prefixes, counts, promised)
     own = next(point.averaged for point in points if point.setting == promised)
@@ -139,7 +144,7 @@ def weigh(
         needed_different=bars[0],
         log_equivalent=equivalent,
         needed_equivalent=bars[1],
-        nearest=_simplest(points, promised),
+        nearest=_simplest(points, promised, fit),
     )
 
 
@@ -163,10 +168,16 @@ def _points(prefixes: Prefixes, counts: Counts, promised: Parameters) -> list[Po
     return points
 
 
-def audit(prefixes: Prefixes, counts: Counts, evidence: Evidence, slack: float) -> Audit:
+def audit(
+    prefixes: Prefixes, counts: Counts, evidence: Evidence, slack: float, fit: Fit = likelihood
+) -> Audit:
     """What the sampler is set to, beside the evidence."""
-    best = _refined(prefixes, counts, evidence.nearest)
-    temperature, top_p = _intervals(prefixes, counts, best, slack)
+
+    def at(setting: Parameters, top_ps: Floats) -> Floats:
+        return fit(prefixes, counts, setting, top_ps)
+
+    best = _refined(at, evidence.nearest, prefixes.logprobs.shape[1])
+    temperature, top_p = _intervals(at, best, slack)
     return Audit(
         word=evidence.word,
         temperature=temperature,
@@ -245,62 +256,60 @@ def _outside(setting: Parameters, promised: Parameters) -> bool:
     )
 
 
-def _simplest(points: list[Point], promised: Parameters) -> Parameters:
+def _simplest(points: list[Point], promised: Parameters, fit: Fit) -> Parameters:
     """The likeliest setting; a cut or a push only where it explains enough to be named."""
-    plain = max((p for p in points if _plain(p.setting, promised)), key=lambda p: p.best)
-    best = max(points, key=lambda p: p.best)
-    return (best if best.best > plain.best + NAMED else plain).setting
+
+    def value(point: Point) -> float:
+        return point.averaged if fit is averaged else point.best
+
+    plain = max((p for p in points if _plain(p.setting, promised)), key=value)
+    best = max(points, key=value)
+    return (best if value(best) > value(plain) + NAMED else plain).setting
 
 
-def _refined(prefixes: Prefixes, counts: Counts, start: Parameters) -> Parameters:
-    """The likeliest setting between the points of the grid, one parameter at a time."""
+def _refined(at: At, start: Parameters, listed: int) -> Parameters:
+    """The likeliest setting between the points of the grid, one parameter at a time.
+
+    `listed`: the largest top-k that shows.
+    """
     best = start
     for width in (0.12, 0.03):
-        best = _best_plain(prefixes, counts, best, width)
+        best = _best_plain(at, best, width)
         if best.top_k:
-            best = _best_top_k(prefixes, counts, best)
+            best = _best_top_k(at, best, listed)
         if best.push:
             around = best.push + np.linspace(-3.3 * width, 3.3 * width, 21)
-            best = _likeliest(prefixes, counts, [replace(best, push=float(x)) for x in around])
+            best = _likeliest(at, [replace(best, push=float(x)) for x in around])
         if best.min_p:
             around = best.min_p * np.linspace(1 - 5 * width, 1 + 5 * width, 21)
-            best = _likeliest(prefixes, counts, [replace(best, min_p=float(x)) for x in around])
+            best = _likeliest(at, [replace(best, min_p=float(x)) for x in around])
     return best
 
 
-def _best_top_k(prefixes: Prefixes, counts: Counts, best: Parameters) -> Parameters:
+def _best_top_k(at: At, best: Parameters, listed: int) -> Parameters:
     """The largest top-k that explains the counts: top-p may hide the last tokens that it leaves."""
     top_ps = np.unique([*TOP_PS, best.top_p])
-    listed = prefixes.logprobs.shape[1]
     settings = [replace(best, top_k=k) for k in range(1, listed + 1)]
-    tables = [likelihood(prefixes, counts, setting, top_ps) for setting in settings]
+    tables = [at(setting, top_ps) for setting in settings]
     highest = max(float(table.max()) for table in tables) - CHI_SQUARED_95
     chosen = max(i for i, table in enumerate(tables) if table.max() >= highest)
     return replace(settings[chosen], top_p=float(top_ps[tables[chosen].argmax()]))
 
 
-def _likeliest(prefixes: Prefixes, counts: Counts, settings: list[Parameters]) -> Parameters:
-    return max(
-        settings,
-        key=lambda s: float(likelihood(prefixes, counts, s, np.array([s.top_p]))[0]),
-    )
+def _likeliest(at: At, settings: list[Parameters]) -> Parameters:
+    return max(settings, key=lambda s: float(at(s, np.array([s.top_p]))[0]))
 
 
-def _table(
-    prefixes: Prefixes, counts: Counts, best: Parameters, width: float
-) -> tuple[Floats, Floats, Floats]:
+def _table(at: At, best: Parameters, width: float) -> tuple[Floats, Floats, Floats]:
     """Temperatures (41,), values of top-p (41,) and ln L at each pair (41, 41) around `best`."""
     temperatures = best.temperature * np.linspace(1 - width, 1 + width, FINE)
     top_ps = np.linspace(max(best.top_p - width, 0.01), min(best.top_p + width, 1.0), FINE)
-    table = [
-        likelihood(prefixes, counts, replace(best, temperature=float(t)), top_ps)
-        for t in temperatures
-    ]
+    table = [at(replace(best, temperature=float(t)), top_ps) for t in temperatures]
     return temperatures, top_ps, np.array(table)
 
 
-def _best_plain(prefixes: Prefixes, counts: Counts, best: Parameters, width: float) -> Parameters:
-    temperatures, top_ps, table = _table(prefixes, counts, best, width)
+def _best_plain(at: At, best: Parameters, width: float) -> Parameters:
+    temperatures, top_ps, table = _table(at, best, width)
     row, _ = np.unravel_index(int(table.argmax()), table.shape)
     # Several values of top-p may give the same nuclei: the middle one, or 1 where it is among them.
     ties = np.flatnonzero(table[row] >= table[row].max() - 1e-9)
@@ -308,11 +317,9 @@ def _best_plain(prefixes: Prefixes, counts: Counts, best: Parameters, width: flo
     return replace(best, temperature=float(temperatures[row]), top_p=float(top_ps[column]))
 
 
-def _intervals(
-    prefixes: Prefixes, counts: Counts, best: Parameters, slack: float
-) -> tuple[Estimate, Estimate]:
+def _intervals(at: At, best: Parameters, slack: float) -> tuple[Estimate, Estimate]:
     drop = (math.sqrt(CHI_SQUARED_95) + math.sqrt(slack)) ** 2
-    temperatures, top_ps, table = _table(prefixes, counts, best, 0.1)
+    temperatures, top_ps, table = _table(at, best, 0.1)
     floor = table.max() - drop
 
     def estimate(values: Floats, profile: Floats, value: float) -> Estimate:

@@ -71,10 +71,16 @@ def likelihood(prefixes: Prefixes, counts: Counts, setting: Parameters, top_ps: 
     return likelihoods(prefixes, counts, setting, top_ps)[0]
 
 
+def averaged(prefixes: Prefixes, counts: Counts, setting: Parameters, top_ps: Floats) -> Floats:
+    """As `likelihood`, with what is not known counted in all its ways equally. The better guide
+    where a prefix is drawn from once, for then each draw has a best fit of its own."""
+    return likelihoods(prefixes, counts, setting, top_ps)[1]
+
+
 def likelihoods(
     prefixes: Prefixes, counts: Counts, setting: Parameters, top_ps: Floats
 ) -> tuple[Floats, Floats]:
-    """As `likelihood`; and with what is not known counted in all its ways equally: a distribution.
+    """As `likelihood`; and as `averaged`, which is a distribution.
 
     What `probabilities` says, summed without making each cell: a weight counts alike for all values
     of top-p that leave it.

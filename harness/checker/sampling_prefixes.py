@@ -87,7 +87,7 @@ def _worth(candidates: Candidates, promised: Parameters) -> dict[str, Floats]:
     seen = (listed * prefixes.seen).sum(axis=1)
     small = rest <= SMALL_REST
     worth = {
-        "spread": np.where(small, credit * _variance(listed, prefixes.logprobs), 0.0),
+        "spread": np.where(small, credit * variance(listed, prefixes.logprobs), 0.0),
         "rest": np.where(rest > SMALL_REST, usable * rest, 0.0),
         "seen": np.where(small, credit * seen * (1 - seen), 0.0),
     }
@@ -95,7 +95,22 @@ def _worth(candidates: Candidates, promised: Parameters) -> dict[str, Floats]:
     return {kind: values * DRAWS[kind] / (DRAWS[kind] + lengths) for kind, values in worth.items()}
 
 
-def _variance(weights: Floats, logprobs: Floats) -> Floats:
+def telling(
+    prefixes: Prefixes, promised: Parameters, *, off: float, variance_from: float, rest_upto: float
+) -> Bools:
+    """Which prefixes tell something by a single draw, (P,).
+
+    `off`: nats that benign engines differ by. What is not listed is taken as it fits best at each
+    prefix, which costs nothing where nearly all is listed (`rest_upto`), and where one prefix is
+    drawn from many times.
+    """
+    cells = probabilities(prefixes, promised, np.array([promised.top_p]))[0, 0]
+    told = variance(cells[:, :-1], prefixes.logprobs) >= variance_from
+    listed = prefixes.rest() <= rest_upto
+    return told & listed & _clear(prefixes, promised, np.full(len(listed), off))
+
+
+def variance(weights: Floats, logprobs: Floats) -> Floats:
     """Of the logprob, in nats squared: what one draw tells of ln T."""
     total = weights.sum(axis=1)
     mean = (weights * logprobs).sum(axis=1) / total

@@ -1,6 +1,6 @@
 """The sampler audited: is what is drawn distributed as temperature and top-p promise?
 
-Texts of one token are drawn where the trace holds the distribution, in three ways:
+Texts of one token are drawn where the trace holds the distribution, in up to four ways:
 
     sent    temperature 1 and top-p .95 are sent, as any client may, and nothing else: what else
             the server applies by itself shows
@@ -10,6 +10,9 @@ Texts of one token are drawn where the trace holds the distribution, in three wa
             generation_config is applied to chats alone). Only the first token of an answer can be
             judged: where the model is sure of it, this shows gross faults only, and it is never
             needed for EQUIVALENT
+    generated  as `sent`, whole answers by tokens, where a live reference scores what came
+            (`continued`). How far benign engines differ there was not recorded, so it is taken
+            as all that the tolerance allows, and this is never needed for EQUIVALENT either
 
 An endpoint of chats alone is asked by chats in the first two ways too, which then cannot show
 EQUIVALENT either.
@@ -18,7 +21,7 @@ EQUIVALENT either.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,23 +30,24 @@ from harness.base.case import Chat
 from harness.base.record import Floats
 from harness.checker import sampler, sampler_words
 from harness.checker.outcome import Word
-from harness.checker.sampler import Audit
-from harness.checker.sampling import Parameters
+from harness.checker.sampler import Audit, Evidence, Fit
+from harness.checker.sampling import Counts, Parameters, Prefixes, averaged, likelihood
 from harness.checker.sampling_prefixes import OF_CHATS, WANTED, Candidates, choose
 from harness.checker.shares import SHARES
-from harness.checker.tolerance import GAMMA
-from harness.levels import askable, prefixes
+from harness.checker.tolerance import ALL, GAMMA
+from harness.levels import askable, continued, prefixes
 from harness.levels.drawn import Drawing
 from harness.levels.state import Check
-from launchers.pins import SamplingTable
+from launchers.pins import OWN, SamplingTable
 
 TITLE = "sampler: what is drawn is what was promised"
 ARM_TOKENS = 9_000  # of each arm, prefixes and answers: a fault is told after these
 CHAT_TOKENS = 1_900
-PATIENCE = 3  # times as many, where no word is shown yet: a small trace has few telling prefixes
+PATIENCE = 3  # times as many, where EQUIVALENT is under way: a small trace has few telling prefixes
 ROUNDS = 3  # for a word; PATIENCE times as many at most
 SENT: Mapping[str, Any] = {"temperature": 1.0, "top_p": 0.95}
-ARMS = 3  # that alpha is shared by
+AS_SENT = Parameters(temperature=1.0, top_p=0.95, top_k=0, min_p=0.0, push=0.0)
+ARMS = 4  # that alpha is shared by
 UNREAD = 0.5  # a share of answers beyond the listed tokens that no sampler gives
 
 
@@ -80,6 +84,11 @@ def run(check: Check) -> tuple[Word | None, list[str]]:
         candidates = found[arm.chats]
         assert candidates is not None
         tables.append(_asked(check, arm, candidates, as_text=as_text))
+    if check.live is not None and not askable.missing(check, "completions", "generate"):
+        check.announce("sampler: generating, for the live reference to score")
+        candidates = found[False]
+        assert candidates is not None
+        tables.append(_generated(check, candidates))
     check.findings["sampler"] = {
         "arms": tables,
         "alpha": check.settings.alpha * SHARES["sampler"],
@@ -104,7 +113,6 @@ def _serves_texts(check: Check) -> bool:
 def _arms(check: Check, *, completes: bool, chats: bool) -> list[Arm]:
     pin = check.opened.pin
     own = Parameters(temperature=1.0, top_p=1.0, top_k=0, min_p=0.0, push=0.0)
-    sent = Parameters(temperature=1.0, top_p=0.95, top_k=0, min_p=0.0, push=0.0)
     promised = own if pin is None else _promised(pin.pin.sampling)
 
     def arm(name: str, fields: Mapping[str, Any], *, chats: bool) -> Arm:
@@ -112,7 +120,7 @@ def _arms(check: Check, *, completes: bool, chats: bool) -> list[Arm]:
         return Arm(
             name=name,
             fields=fields,
-            promised=sent if fields else promised,
+            promised=AS_SENT if fields else promised,
             decides=decides,
             certifies=decides and not chats,
             chats=chats,
@@ -139,15 +147,7 @@ def _promised(table: SamplingTable) -> Parameters:
 def _asked(check: Check, arm: Arm, found: Candidates, *, as_text: bool) -> dict[str, Any]:
     """What one arm shows, as JSON."""
     chosen = choose(found, arm.promised, OF_CHATS if arm.chats else WANTED)
-    table: dict[str, Any] = {
-        "arm": arm.name,
-        "sent": dict(arm.fields),
-        "decides": arm.decides,
-        "certifies": arm.certifies,
-        "promised": asdict(arm.promised) if arm.decides else None,
-        "samples": 0,
-        "tokens": 0,
-    }
+    table = _empty(arm)
     if "spread" not in chosen.kinds:
         return {**table, **_unasked(arm, "the trace has no prefix that tells enough")}
     drawing = Drawing(check, found, chosen, chats=arm.chats, as_text=as_text)
@@ -171,46 +171,102 @@ def _asked(check: Check, arm: Arm, found: Candidates, *, as_text: bool) -> dict[
     ]
     if _unread(drawing):
         return {**table, **_unasked(arm, "the texts that come are not the trace's tokens")}
-    table |= {
-        "different_texts": max(map(len, drawing.texts)),
-        "plain": sampler_words.plain_numbers(
-            drawing.prefixes,
-            drawing.counts,
-            arm.promised,
-            np.random.default_rng(check.settings.seed),
-        ),
-    }
-    reasons = sampler_words.reasons(arm.name, audit, arm.promised, decides=arm.decides)
+    table["different_texts"] = max(map(len, drawing.texts))
+    return {**table, **_told(check, arm, drawing.prefixes, drawing.counts, audit)}
+
+
+def _generated(check: Check, found: Candidates) -> dict[str, Any]:
+    """What whole answers show, as JSON."""
+    arm = Arm(
+        name="generated",
+        fields=SENT,
+        promised=AS_SENT,
+        decides=True,
+        certifies=False,
+        chats=False,
+    )
+    drawn = continued.draws(check, found, replace(OWN, **SENT), arm.promised)
+    if drawn is None:
+        return {**_empty(arm), **_unasked(arm, "the trace has no sequence that tells enough")}
+    check.tokens += drawn.tokens
+    benign = np.full(len(drawn.counts), check.tolerances.of(ALL).tau_k)
+    slack = sampler.slack(drawn.counts, benign)
+    evidence = _weighed(
+        check, arm, drawn.prefixes, drawn.counts, slack=slack, most=slack, fit=averaged
+    )
+    audit = sampler.audit(drawn.prefixes, drawn.counts, evidence, slack, averaged)
     return {
-        **table,
+        **_empty(arm),
+        "samples": len(drawn.counts),
+        "tokens": drawn.tokens,
+        **_told(check, arm, drawn.prefixes, drawn.counts, audit),
+    }
+
+
+def _empty(arm: Arm) -> dict[str, Any]:
+    """What is known of an arm before anything is drawn."""
+    return {
+        "arm": arm.name,
+        "sent": dict(arm.fields),
+        "decides": arm.decides,
+        "certifies": arm.certifies,
+        "promised": asdict(arm.promised) if arm.decides else None,
+        "samples": 0,
+        "tokens": 0,
+    }
+
+
+def _told(
+    check: Check, arm: Arm, prefixes: Prefixes, counts: Counts, audit: Audit
+) -> dict[str, Any]:
+    """What was found out, in words and numbers."""
+    rng = np.random.default_rng(check.settings.seed)
+    return {
+        "plain": sampler_words.plain_numbers(prefixes, counts, arm.promised, rng),
         "word": _counted(arm, audit.word),
-        "reasons": reasons,
+        "reasons": sampler_words.reasons(arm.name, audit, arm.promised, decides=arm.decides),
         "audit": asdict(audit),
     }
 
 
 def _drawn(check: Check, arm: Arm, drawing: Drawing, benign: Floats) -> Audit:
     """Round by round, until EQUIVALENT is shown or the tokens are spent; more of them where
-    EQUIVALENT needs the arm and nothing is shown."""
+    EQUIVALENT needs the arm and would be shown at this rate."""
     usual = CHAT_TOKENS if arm.chats else ARM_TOKENS
     enough = max(1, min(ROUNDS, usual // drawing.round_tokens))
     rounds = enough * PATIENCE if arm.certifies else enough
     for drawn in range(1, rounds + 1):
         drawing.round(arm.fields)
         slack = sampler.slack(drawing.counts, benign)
-        evidence = sampler.weigh(
-            drawing.prefixes,
-            drawing.counts,
-            arm.promised,
-            slack=slack,
-            most=slack * rounds / drawn,
-            alpha=check.settings.alpha * SHARES["sampler"] / ARMS,
-            beta=check.settings.beta,
-        )
-        told = evidence.word is Word.DIFFERENT and drawn >= enough
-        if drawn == rounds or told or evidence.word is Word.EQUIVALENT:
+        most = slack * rounds / drawn
+        evidence = _weighed(check, arm, drawing.prefixes, drawing.counts, slack=slack, most=most)
+        in_vain = evidence.log_equivalent * rounds / drawn < evidence.needed_equivalent
+        told = evidence.word is Word.DIFFERENT or in_vain
+        if drawn == rounds or (told and drawn >= enough) or evidence.word is Word.EQUIVALENT:
             return sampler.audit(drawing.prefixes, drawing.counts, evidence, slack)
     raise AssertionError("the last round returns")
+
+
+def _weighed(
+    check: Check,
+    arm: Arm,
+    prefixes: Prefixes,
+    counts: Counts,
+    *,
+    slack: float,
+    most: float,
+    fit: Fit = likelihood,
+) -> Evidence:
+    return sampler.weigh(
+        prefixes,
+        counts,
+        arm.promised,
+        slack=slack,
+        most=most,
+        alpha=check.settings.alpha * SHARES["sampler"] / ARMS,
+        beta=check.settings.beta,
+        fit=fit,
+    )
 
 
 def _unread(drawing: Drawing) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -47,57 +48,89 @@ def reference(open_pin: Callable[[str], Any]) -> Generator[Opened]:
         yield opened
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def trace(reference: Opened, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
+    """A file of that name, made by the first test process that needs it, for all of them."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own if worker_id == "master" else own.parent
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        path = folder / name
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                make(path)
+        return path
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def trace(request: pytest.FixtureRequest, once: Once) -> Path:
     """A small trace of tiny-moe, for what promises fp32."""
-    return record(reference, tmp_path_factory.mktemp("trace") / "tiny-moe.trace", ("fp32",))
-
-
-@pytest.fixture(scope="session")
-def trace_short(reference: Opened, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trace of tiny-moe's shorter strata, for what promises fp32 or bf16."""
-    path = tmp_path_factory.mktemp("trace") / "tiny-moe-short.trace"
-    return record(reference, path, ("fp32", "bf16"), SHORT)
-
-
-@pytest.fixture(scope="session")
-def trace_with_texts(
-    reference: Opened, trace_short: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The trace of tiny-moe's shorter strata, with texts of the reference's own."""
-    short = Trace(trace_short)
-    rows = [short[row] for row in range(len(short))]
-    path = tmp_path_factory.mktemp("trace") / "texts.trace"
-    recording.write(
-        path,
-        manifest={k: v for k, v in short.manifest.items() if k not in ("schema", "members")},
-        sequences=rows,
-        pool=short.pool(),
-        vocabulary=short.vocabulary(),
-        more=samples.members(reference, rows, lambda _: None),
+    return once(
+        "tiny-moe.trace",
+        lambda path: record(request.getfixturevalue("reference"), path, ("fp32",)),
     )
-    return path
 
 
 @pytest.fixture(scope="session")
-def trace_k2(open_pin: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trace_short(request: pytest.FixtureRequest, once: Once) -> Path:
+    """A trace of tiny-moe's shorter strata, for what promises fp32 or bf16."""
+    return once(
+        "tiny-moe-short.trace",
+        lambda path: record(request.getfixturevalue("reference"), path, ("fp32", "bf16"), SHORT),
+    )
+
+
+@pytest.fixture(scope="session")
+def trace_with_texts(request: pytest.FixtureRequest, trace_short: Path, once: Once) -> Path:
+    """The trace of tiny-moe's shorter strata, with texts of the reference's own."""
+
+    def make(path: Path) -> None:
+        short = Trace(trace_short)
+        rows = [short[row] for row in range(len(short))]
+        reference: Opened = request.getfixturevalue("reference")
+        recording.write(
+            path,
+            manifest={k: v for k, v in short.manifest.items() if k not in ("schema", "members")},
+            sequences=rows,
+            pool=short.pool(),
+            vocabulary=short.vocabulary(),
+            more=samples.members(reference, rows, lambda _: None),
+        )
+
+    return once("texts.trace", make)
+
+
+@pytest.fixture(scope="session")
+def trace_k2(open_pin: Callable[[str], Any], once: Once) -> Path:
     """A trace of tiny-k2's shorter strata."""
-    path = tmp_path_factory.mktemp("trace") / "tiny-k2.trace"
-    with open_pin("tiny-k2/reference") as opened:
-        return record(opened, path, ("fp32",), SHORT)
+
+    def make(path: Path) -> None:
+        with open_pin("tiny-k2/reference") as opened:
+            record(opened, path, ("fp32",), SHORT)
+
+    return once("tiny-k2.trace", make)
 
 
 @pytest.fixture(scope="session")
-def trace_int4(open_pin: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trace_int4(open_pin: Callable[[str], Any], once: Once) -> Path:
     """A trace of the shorter strata of tiny-moe's int4 copy."""
-    path = tmp_path_factory.mktemp("trace") / "tiny-moe-int4.trace"
-    with open_pin("tiny-moe-int4/reference") as opened:
-        return record(opened, path, ("int4-weights",), SHORT)
+
+    def make(path: Path) -> None:
+        with open_pin("tiny-moe-int4/reference") as opened:
+            record(opened, path, ("int4-weights",), SHORT)
+
+    return once("tiny-moe-int4.trace", make)
 
 
 def record(
     opened: Opened, path: Path, classes: tuple[str, ...], strata: tuple[str, ...] | None = None
-) -> Path:
+) -> None:
     recorder.record(
         opened,
         [c for c in corpus.load()[::EVERY_FOURTH] if strata is None or c.stratum in strata],
@@ -107,7 +140,6 @@ def record(
         classes=classes,
         texts=False,  # 15 s; `trace_with_texts` has them
     )
-    return path
 
 
 @pytest.fixture(scope="session")

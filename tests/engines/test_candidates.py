@@ -22,12 +22,21 @@ def test_three_engines_are_launched_and_judged_each_by_its_promise(
     folder = tmp_path / "run"
     done = run("check", *THREE, "--against", trace_short, "--run", folder, "--json", timeout=900)
     result = json.loads(done.stdout)
-    assert [row["word"] for row in result["rows"]] == ["EQUIVALENT"] * 3, result["rows"]
-    assert [row["numerics"] for row in result["rows"]] == ["fp32", "fp32", "bf16"]
-    assert (done.returncode, result["word"]) == (0, "EQUIVALENT")
+    rows = result["rows"]
+    assert [row["numerics"] for row in rows] == ["fp32", "fp32", "bf16"]
+    assert [row["word"] for row in rows[:2]] == ["EQUIVALENT"] * 2, rows
+    # So short a trace has few prefixes that tell a sampler's top-p apart in bf16.
+    assert (rows[2]["word"], rows[2]["level"]) in (
+        ("EQUIVALENT", "L1"),
+        ("INCONCLUSIVE", "sampler"),
+    ), rows[2]
+    assert (done.returncode, result["word"]) == (
+        (0, 3)[rows[2]["word"] != "EQUIVALENT"],
+        rows[2]["word"],
+    )
     assert [(pair["first"], pair["second"]) for pair in result["pairs"]] == [(0, 1), (0, 2), (1, 2)]
     page = (folder / "report.html").read_text()
-    for row in result["rows"]:
+    for row in rows:
         assert row["report"] in page
         assert (folder / row["report"]).is_file()
 
