@@ -19,8 +19,7 @@ import orjson
 from harness.base.case import Chat
 from harness.base.errors import ConfigError, RequestError
 from harness.base.record import Generation, Scores
-from launchers.dialect import Dialect, Reply, Request, Tokens
-from launchers.pins import SamplingTable
+from launchers.dialect import Dialect, Reply, Request, Sampling, Tokens
 
 T = TypeVar("T")
 ANSWER_S = 300.0  # how long an answer may take, unless a request says otherwise
@@ -219,7 +218,7 @@ class Asker:
         sequences: Sequence[Tokens],
         *,
         max_new_tokens: int,
-        sampling: SamplingTable,
+        sampling: Sampling,
         seeds: Sequence[int] | None,
         top_k: int,
         at_once: int,

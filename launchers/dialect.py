@@ -18,6 +18,7 @@ from launchers.process import Command
 from launchers.running import Reported
 
 Tokens = tuple[int, ...]
+Sampling = SamplingTable | Mapping[str, Any]  # as OpenAI's API and vLLM's name the fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +96,14 @@ class Dialect(Protocol):
         sequences: Sequence[Tokens],
         *,
         max_new_tokens: int,
-        sampling: SamplingTable,
+        sampling: Sampling,
         seeds: Sequence[int] | None,
         top_k: int,
     ) -> Request:
         """Asks for continuations, each with the logprobs under the model's own distribution.
+
+        `sampling`: a table is sent whole; of a mapping its fields alone, and the server's own
+        defaults hold for the others.
 
         `seeds`: one a sequence; None: nothing of it need come out the same again.
         """

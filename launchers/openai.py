@@ -19,9 +19,8 @@ import orjson
 from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
-from launchers.dialect import Request, Tokens
+from launchers.dialect import Request, Sampling, Tokens
 from launchers.openai_api import CHAT, COMPLETIONS
-from launchers.pins import SamplingTable
 from launchers.vllm import VllmDialect
 
 
@@ -90,7 +89,7 @@ class OpenAiDialect:
         sequences: Sequence[Tokens],
         *,
         max_new_tokens: int,
-        sampling: SamplingTable,
+        sampling: Sampling,
         seeds: Sequence[int] | None,
         top_k: int,
     ) -> Request:

@@ -19,7 +19,7 @@ import orjson
 from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
-from launchers.dialect import Request, Toggle, Tokens, Variant
+from launchers.dialect import Request, Sampling, Toggle, Tokens, Variant
 from launchers.pins import LoadedPin, SamplingTable
 from launchers.process import Command
 from launchers.running import Reported
@@ -206,12 +206,13 @@ class ReferenceDialect:
         sequences: Sequence[Tokens],
         *,
         max_new_tokens: int,
-        sampling: SamplingTable,
+        sampling: Sampling,
         seeds: Sequence[int] | None,
         top_k: int,
         batch: int = 16,
     ) -> Request:
         """`batch`: sequences that are computed at a time, at most."""
+        assert isinstance(sampling, SamplingTable), "the reference has no defaults of its own"
         body = {
             "sequences": [list(tokens) for tokens in sequences],
             "max_new_tokens": max_new_tokens,

@@ -19,7 +19,7 @@ import orjson
 from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
-from launchers.dialect import Request, Tokens
+from launchers.dialect import Request, Sampling, Tokens
 from launchers.pins import GREEDY, SamplingTable
 
 
@@ -85,7 +85,7 @@ class SglangDialect:
         sequences: Sequence[Tokens],
         *,
         max_new_tokens: int,
-        sampling: SamplingTable,
+        sampling: Sampling,
         seeds: Sequence[int] | None,
         top_k: int,
     ) -> Request:
@@ -145,7 +145,9 @@ def _generate(
     return Request(path="/generate", body=body)
 
 
-def _sampling(sampling: SamplingTable) -> dict[str, Any]:
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    if not isinstance(sampling, SamplingTable):
+        return dict(sampling)
     return {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,

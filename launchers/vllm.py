@@ -22,7 +22,7 @@ from harness.base.case import Chat
 from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
 from launchers import vllm_running, vllm_toggles
-from launchers.dialect import Request, Toggle, Tokens
+from launchers.dialect import Request, Sampling, Toggle, Tokens
 from launchers.pins import GREEDY, LoadedPin, SamplingTable
 from launchers.process import Command
 from launchers.running import Reported
@@ -145,7 +145,7 @@ class VllmDialect:
         sequences: Sequence[Tokens],
         *,
         max_new_tokens: int,
-        sampling: SamplingTable,
+        sampling: Sampling,
         seeds: Sequence[int] | None,
         top_k: int,
     ) -> Request:
@@ -191,7 +191,9 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     return dict(message)
 
 
-def _sampling(sampling: SamplingTable) -> dict[str, Any]:
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    if not isinstance(sampling, SamplingTable):
+        return dict(sampling)
     return {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,

@@ -23,12 +23,22 @@ from typing import Any
 import numpy as np
 
 from harness import candidate, session
+from harness.checker.outcome import LevelResult, Word
 from harness.client import Asker, Endpoint
 from harness.evidence import written as evidence_of_levels
 from harness.levels import sampled
 from harness.levels.state import Check, Settings
 from harness.recording import Trace
 from launchers.dialect import Reply, Request
+
+L2_BEFORE = LevelResult(
+    level="L2",
+    title="taken as shown",
+    word=Word.EQUIVALENT,
+    reasons=(),
+    tokens=0,
+    seconds=0.0,
+)
 
 
 class Rewriting(Endpoint):
@@ -39,8 +49,12 @@ class Rewriting(Endpoint):
         self._instead = instead
 
     def ask(self, request: Request, *, timeout_s: float | None = None) -> Reply:
-        changed = replace(request, body={**(request.body or {}), **self._instead})
-        return super().ask(changed, timeout_s=timeout_s)
+        body = dict(request.body or {})
+        if "sampling_params" in body:  # SGLang's own
+            body["sampling_params"] = [{**one, **self._instead} for one in body["sampling_params"]]
+        else:
+            body |= self._instead
+        return super().ask(replace(request, body=body), timeout_s=timeout_s)
 
 
 def main() -> None:
@@ -51,7 +65,7 @@ def main() -> None:
     parser.add_argument("--numerics", default="fp32")
     parser.add_argument("--set", action="append", default=[], dest="changes")
     parser.add_argument("--instead", type=json.loads, default={})
-    parser.add_argument("--live", help="a reference pin: it scores what is generated, too")
+    parser.add_argument("--live", help="a reference pin that scores what is generated")
     given = parser.parse_args()
     trace = Trace(given.trace)
     log = Path(tempfile.mkdtemp()) / "engine.log"
@@ -67,6 +81,7 @@ def main() -> None:
         for seed in range(given.repeats):
             check = checking(trace, opened, live, given.numerics, seed)
             began = time.monotonic()
+            check.levels.append(L2_BEFORE)
             word, reasons = sampled.run(check)
             words[str(word)] += 1
             spent = time.monotonic() - began

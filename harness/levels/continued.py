@@ -1,11 +1,15 @@
-"""Whole answers drawn by the candidate: each token is a draw from a distribution that a live
-reference tells afterwards. What goes wrong only as decoding goes on, as penalties do, shows here.
+"""Whole answers drawn by the candidate, each token a draw from a distribution that is told
+afterwards: by a live reference, or by the candidate itself once its prefill is shown to be right.
+
+What goes wrong only as decoding goes on shows here: engines count the penalties of OpenAI's API,
+and SGLang all of them, over generated tokens alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +17,16 @@ from harness.base.record import Bools, Floats, Generation, Scores
 from harness.checker.sampling import Counts, Parameters, Prefixes
 from harness.checker.sampling_prefixes import Candidates, telling, variance
 from harness.checker.tolerance import ALL
-from harness.client import BUSY
+from harness.client import BUSY, Asker
 from harness.levels.state import Check
 from launchers.dialect import Tokens
-from launchers.pins import SamplingTable
 
 PROMPT = 12  # tokens of a recorded sequence, that an answer goes on from
-NEW_TOKENS = 64
-ANSWERS = 96
-MOST = 2_000  # draws that are judged
-VARIANCE = 0.3  # nats squared, of the logprob: less tells next to nothing, and takes as long
-REST = 0.01  # of the mass that may not be listed
+NEW_TOKENS = 56
+ANSWERS = 64
+MOST = 1_000  # draws that are judged
+VARIANCE = 0.1  # nats squared, of the logprob: less tells next to nothing, and takes as long
+REST = 0.06  # of the mass that may not be listed: at another temperature it is a guess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,30 +35,31 @@ class Draws:
 
     prefixes: Prefixes  # P
     counts: Counts  # (P, k + 1): one 1 in each row, the last column the rest
-    tokens: int  # that the candidate was asked for, prompts included
+    tokens: int  # that the candidate was asked for: prompts, answers, and their scores if its own
 
 
 def draws(
-    check: Check, found: Candidates, sampling: SamplingTable, promised: Parameters
+    check: Check, scorer: Asker, found: Candidates, fields: Mapping[str, Any], promised: Parameters
 ) -> Draws | None:
     """None: the trace has no sequence that tells enough, or nothing that told enough was drawn.
 
-    Which position counts depends on what the reference says there, never on what was drawn there.
+    `scorer` tells the distributions; `fields` are sent. Which position counts depends on what is
+    told of it, never on what was drawn there.
     """
-    assert check.live is not None
     prompts = _prompts(check, found)
     if not prompts:
         return None
     generations = check.asker.generate(
         prompts,
         max_new_tokens=NEW_TOKENS,
-        sampling=sampling,
+        sampling=fields,
         seeds=None,
         top_k=1,
         at_once=BUSY,
     )
     wholes = [p + g.token_ids for p, g in zip(prompts, generations, strict=True)]
-    scores = check.live.asker.score(wholes, check.top_k, at_once=2)
+    own = scorer is check.asker
+    scores = scorer.score(wholes, check.top_k, at_once=BUSY if own else 2)
     parts = [_of(*one) for one in zip(prompts, generations, scores, strict=True)]
     logprobs, seen, columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     prefixes = Prefixes(logprobs=logprobs, named=np.ones_like(seen), seen=seen)
@@ -71,7 +75,9 @@ def draws(
         return None
     counts = np.zeros((len(places), check.top_k + 1), dtype=np.int64)
     counts[np.arange(len(places)), columns[places]] = 1
-    return Draws(prefixes=prefixes.take(places), counts=counts, tokens=sum(map(len, wholes)))
+    return Draws(
+        prefixes=prefixes.take(places), counts=counts, tokens=sum(map(len, wholes)) * (1 + own)
+    )
 
 
 def _prompts(check: Check, found: Candidates) -> list[Tokens]:

@@ -10,9 +10,9 @@ Texts of one token are drawn where the trace holds the distribution, in up to fo
             generation_config is applied to chats alone). Only the first token of an answer can be
             judged: where the model is sure of it, this shows gross faults only, and it is never
             needed for EQUIVALENT
-    generated  as `sent`, whole answers by tokens, where a live reference scores what came
-            (`continued`). How far benign engines differ there was not recorded, so it is taken
-            as all that the tolerance allows, and this is never needed for EQUIVALENT either
+    generated  as `sent`, whole answers by tokens, where a live reference can score what came, or
+            the candidate itself after L2 (`continued`). How far benign engines differ there was not
+            recorded: it is taken as all that the tolerance allows, and EQUIVALENT never needs this
 
 An endpoint of chats alone is asked by chats in the first two ways too, which then cannot show
 EQUIVALENT either.
@@ -21,7 +21,7 @@ EQUIVALENT either.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,11 @@ from harness.checker.sampling import Counts, Parameters, Prefixes, averaged, lik
 from harness.checker.sampling_prefixes import OF_CHATS, WANTED, Candidates, choose
 from harness.checker.shares import SHARES
 from harness.checker.tolerance import ALL, GAMMA
+from harness.client import Asker
 from harness.levels import askable, continued, prefixes
 from harness.levels.drawn import Drawing
 from harness.levels.state import Check
-from launchers.pins import OWN, SamplingTable
+from launchers.pins import SamplingTable
 
 TITLE = "sampler: what is drawn is what was promised"
 ARM_TOKENS = 9_000  # of each arm, prefixes and answers: a fault is told after these
@@ -84,11 +85,12 @@ def run(check: Check) -> tuple[Word | None, list[str]]:
         candidates = found[arm.chats]
         assert candidates is not None
         tables.append(_asked(check, arm, candidates, as_text=as_text))
-    if check.live is not None and not askable.missing(check, "completions", "generate"):
-        check.announce("sampler: generating, for the live reference to score")
-        candidates = found[False]
-        assert candidates is not None
-        tables.append(_generated(check, candidates))
+    scorer = _scorer(check)
+    decided = any(table["word"] is Word.DIFFERENT for table in tables)
+    begun = found[False]
+    if scorer is not None and begun is not None and not decided:
+        check.announce("sampler: drawing, generated")
+        tables.append(_generated(check, scorer, begun))
     check.findings["sampler"] = {
         "arms": tables,
         "alpha": check.settings.alpha * SHARES["sampler"],
@@ -103,6 +105,16 @@ def run(check: Check) -> tuple[Word | None, list[str]]:
         "gamma": GAMMA,
     }
     return _word(tables, certified=completes), _reasons(tables)
+
+
+def _scorer(check: Check) -> Asker | None:
+    """Who tells what was likely where the candidate generated; None: nobody can be relied on."""
+    if askable.missing(check, "generate"):
+        return None
+    if check.live is not None:
+        return check.live.asker
+    right = any(one.level == "L2" and one.word is Word.EQUIVALENT for one in check.levels)
+    return check.asker if right else None
 
 
 def _serves_texts(check: Check) -> bool:
@@ -175,7 +187,7 @@ def _asked(check: Check, arm: Arm, found: Candidates, *, as_text: bool) -> dict[
     return {**table, **_told(check, arm, drawing.prefixes, drawing.counts, audit)}
 
 
-def _generated(check: Check, found: Candidates) -> dict[str, Any]:
+def _generated(check: Check, scorer: Asker, found: Candidates) -> dict[str, Any]:
     """What whole answers show, as JSON."""
     arm = Arm(
         name="generated",
@@ -185,7 +197,7 @@ def _generated(check: Check, found: Candidates) -> dict[str, Any]:
         certifies=False,
         chats=False,
     )
-    drawn = continued.draws(check, found, replace(OWN, **SENT), arm.promised)
+    drawn = continued.draws(check, scorer, found, SENT, arm.promised)
     if drawn is None:
         return {**_empty(arm), **_unasked(arm, "the trace has no sequence that tells enough")}
     check.tokens += drawn.tokens

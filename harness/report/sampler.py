@@ -14,7 +14,7 @@ WAYS = {
     "sent": "temperature 1 and top-p .95 sent, nothing else",
     "unsent": "nothing sent",
     "chat": "nothing sent, by the chat API",
-    "generated": "the same sent, whole answers, scored by the live reference",
+    "generated": "the same sent, whole answers, scored afterwards",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness import session
 from harness.candidate import Opened
-from harness.checker.outcome import Word
+from harness.checker.outcome import LevelResult, Word
 from harness.client import Asker, Endpoint
 from harness.evidence import written
 from harness.levels import sampled
@@ -29,8 +29,12 @@ class Rewriting(Endpoint):
         self._instead = instead
 
     def ask(self, request: Request, *, timeout_s: float | None = None) -> Reply:
-        changed = replace(request, body={**(request.body or {}), **self._instead})
-        return super().ask(changed, timeout_s=timeout_s)
+        body = dict(request.body or {})
+        if "sampling_params" in body:  # SGLang's own
+            body["sampling_params"] = [{**one, **self._instead} for one in body["sampling_params"]]
+        else:
+            body |= self._instead
+        return super().ask(replace(request, body=body), timeout_s=timeout_s)
 
 
 def audited(
@@ -50,6 +54,11 @@ def audited(
             announce=lambda _: None,
         )
         check.texts = {i: token.text for i, token in recorded.vocabulary().items()}
+        check.levels.append(
+            LevelResult(
+                level="L2", title="", word=Word.EQUIVALENT, reasons=(), tokens=0, seconds=0.0
+            )
+        )
         word, reasons = sampled.run(check)
     assert check.tokens <= 20_000 or word is not Word.DIFFERENT
     return word, reasons, check
@@ -80,6 +89,16 @@ def test_a_top_k_that_nobody_asked_for_is_named(vllm: Opened, trace: Path, tmp_p
     word, reasons, _ = audited(vllm, trace, tmp_path, {"top_k": 20})
     assert word is Word.DIFFERENT
     assert "unsent: top-k 20 is applied and nobody asked for it" in reasons
+
+
+def test_a_penalty_that_counts_generated_tokens_alone_is_named(
+    sglang: Opened, trace: Path, tmp_path: Path
+) -> None:
+    """As SGLang counts all of them: no answer of one token shows it."""
+    word, reasons, check = audited(sglang, trace, tmp_path, {"repetition_penalty": 1.5})
+    assert word is Word.DIFFERENT, reasons
+    assert arm(check, "sent")["word"] is not Word.DIFFERENT
+    assert "a repetition penalty" in " ".join(arm(check, "generated")["reasons"])
 
 
 def test_the_reference_is_not_asked(reference: Opened, trace: Path, tmp_path: Path) -> None:

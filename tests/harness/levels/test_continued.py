@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from harness.checker.sampler import Audit
 from harness.checker.sampling import averaged
 from harness.levels import continued, prefixes, sampled
 from harness.recording import Trace
-from launchers.pins import OWN
 from tests.toy_engine import Moment, Toy, checking, opened, trace_of
 
 BENIGN = 1e-6  # nats a draw
@@ -25,7 +23,7 @@ LISTED = 16
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws enough for gross faults, in a third of the time."""
-    monkeypatch.setattr(continued, "MOST", 600)
+    monkeypatch.setattr(continued, "MOST", 400)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +45,7 @@ def audited(toy: Toy, trace: Trace, folder: Path) -> Audit:
     ):
         check.texts = {i: token.text for i, token in trace.vocabulary().items()}
         found = prefixes.candidates(check, as_text=False)
-        drawn = continued.draws(
-            check, found, replace(OWN, temperature=1.0, top_p=0.95), sampled.AS_SENT
-        )
+        drawn = continued.draws(check, right.asker, found, sampled.SENT, sampled.AS_SENT)
     assert drawn is not None
     assert drawn.counts.shape == (len(drawn.prefixes.logprobs), LISTED + 1)
     assert (drawn.counts.sum(axis=1) == 1).all()
