@@ -35,6 +35,7 @@ class Draws:
 
     prefixes: Prefixes  # P
     counts: Counts  # (P, k + 1): one 1 in each row, the last column the rest
+    generated: int  # tokens, of which only those that tell are among the draws
     tokens: int  # that the candidate was asked for: prompts, answers, and their scores if its own
 
 
@@ -76,7 +77,10 @@ def draws(
     counts = np.zeros((len(places), check.top_k + 1), dtype=np.int64)
     counts[np.arange(len(places)), columns[places]] = 1
     return Draws(
-        prefixes=prefixes.take(places), counts=counts, tokens=sum(map(len, wholes)) * (1 + own)
+        prefixes=prefixes.take(places),
+        counts=counts,
+        generated=len(told),
+        tokens=sum(map(len, wholes)) * (1 + own),
     )
 
 

@@ -201,7 +201,9 @@ def _generated(check: Check, scorer: Asker, found: Candidates) -> dict[str, Any]
     if drawn is None:
         return {**_empty(arm), **_unasked(arm, "the trace has no sequence that tells enough")}
     check.tokens += drawn.tokens
-    benign = np.full(len(drawn.counts), check.tolerances.of(ALL).tau_k)
+    # The mean divergence is bounded over all that was generated; those that tell may bear it all.
+    bound = max(check.tolerances.of(stratum).tau_k for stratum in (*check.trace.strata, ALL))
+    benign = np.full(len(drawn.counts), bound * drawn.generated / len(drawn.counts))
     slack = sampler.slack(drawn.counts, benign)
     evidence = _weighed(
         check, arm, drawn.prefixes, drawn.counts, slack=slack, most=slack, fit=averaged

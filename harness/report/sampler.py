@@ -63,7 +63,8 @@ def _sureness(findings: Mapping[str, Any]) -> str:
         f"temperature within {percent(bands['temperature'])}, top-p within {bands['top_p']:g}, "
         f"min-p within {bands['min_p']:g}, tokens that have occurred pushed by less than "
         f"{bands['push']:g} nats, no top-k of {bands['top_k_up_to']} or less. A larger top-k does "
-        "not show in a list of that length."
+        "not show in a list of that length. Penalties over generated tokens alone are looked for "
+        "in whole answers (generated), where small ones are not excluded."
     )
 
 
