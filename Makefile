@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 # Two files at a time, whatever the machine has: each may hold engines of 2 GB.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test check setup browser environments
+.PHONY: demo test check lint setup browser environments
 .DEFAULT_GOAL := demo
 
 demo: setup
@@ -17,10 +17,12 @@ demo: setup
 test: setup browser environments
 	cd $(ROOT) && $(BIN)/python -m pytest $(TWO)
 
-check: setup browser
+check: lint browser
+	cd $(ROOT) && $(BIN)/python -m pytest $(TWO) -m "not engines"
+
+lint: setup
 	cd $(ROOT) && $(BIN)/ruff format --check . && $(BIN)/ruff check .
 	cd $(ROOT) && $(BIN)/pyright && $(BIN)/lint-imports
-	cd $(ROOT) && $(BIN)/python -m pytest $(TWO) -m "not engines"
 
 setup: $(READY)
 
