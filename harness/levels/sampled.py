@@ -45,6 +45,7 @@ TITLE = "sampler: what is drawn is what was promised"
 ARM_TOKENS = 9_000  # of each arm, prefixes and answers: a fault is told after these
 CHAT_TOKENS = 1_900
 PATIENCE = 3  # times as many, where EQUIVALENT is under way: a small trace has few telling prefixes
+IN_REACH = 4  # evidence counts as under way from a quarter of what it would have to be
 ROUNDS = 3  # for a word; PATIENCE times as many at most
 SENT: Mapping[str, Any] = {"temperature": 1.0, "top_p": 0.95}
 AS_SENT = Parameters(temperature=1.0, top_p=0.95, top_k=0, min_p=0.0, push=0.0)
@@ -254,8 +255,8 @@ def _drawn(check: Check, arm: Arm, drawing: Drawing, benign: Floats) -> Audit:
         slack = sampler.slack(drawing.counts, benign)
         most = slack * rounds / drawn
         evidence = _weighed(check, arm, drawing.prefixes, drawing.counts, slack=slack, most=most)
-        in_vain = evidence.log_equivalent * rounds / drawn < evidence.needed_equivalent
-        told = evidence.word is Word.DIFFERENT or in_vain
+        in_reach = evidence.log_equivalent * rounds / drawn >= evidence.needed_equivalent / IN_REACH
+        told = evidence.word is Word.DIFFERENT or not in_reach
         if drawn == rounds or (told and drawn >= enough) or evidence.word is Word.EQUIVALENT:
             return sampler.audit(drawing.prefixes, drawing.counts, evidence, slack)
     raise AssertionError("the last round returns")

@@ -89,7 +89,9 @@ def test_without_its_tokeniser_only_l0_is_open(vllm: Opened, trace: Path) -> Non
         verdict, code = verdict_of(url, "--against", trace)
     assert (verdict["verdict"], verdict["level"], code) == ("INCONCLUSIVE", "L0", 3)
     asked = {"L0": "INCONCLUSIVE", "L2": "EQUIVALENT", "L1": "EQUIVALENT"}
-    assert words(verdict) == {**asked, "sampler": "EQUIVALENT"}
+    found = words(verdict)
+    assert found.pop("sampler") != "DIFFERENT"
+    assert found == asked
     assert "cannot be asked: token ids of a chat" in verdict["reasons"][0]
     assert "a weak pass" in verdict["reasons"][-1]
     assert verdict["candidate"]["identity"]["engine"] == "vllm"

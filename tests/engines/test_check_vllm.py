@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import candidate
 from harness.candidate import Opened
 from launchers.pins import MODELS
-from tests.engines.command_line import CLI, run, verdict_of
+from tests.engines.command_line import CLI, run, shown_right, verdict_of
 
 ROPE = 'args.hf-overrides.rope_parameters={"rope_type": "default", "rope_theta": 20000.0}'
 PIN = "tiny-moe/vllm-cpu"
@@ -32,7 +32,7 @@ def engines(marker: str) -> list[int]:
 
 def test_a_healthy_server_is_equivalent(vllm: Opened, trace: Path) -> None:
     verdict, code = verdict_of(vllm.url, "--against", trace)
-    assert (verdict["verdict"], code) == ("EQUIVALENT", 0), verdict["reasons"]
+    shown_right(verdict, code)
     assert {"verdict", "level", "tokens", "seconds", "statistics", "tolerances"} <= set(verdict)
     levels = {level["level"]: level for level in verdict["levels"]}
     assert {levels[name]["word"] for name in ("L0", "L2", "L1")} == {"EQUIVALENT"}
