@@ -16,6 +16,7 @@ from launchers.openai_api import Answered, Choice
 
 REASONS = ("stop", "length", "tool_calls")
 STOP_CHARACTERS = 5  # of a stop string: rare enough, and longer than most tokens
+MARKER_PIECES = ("<|", "|>")
 SHOWN_CHARACTERS = 60
 
 
@@ -60,9 +61,10 @@ def cut(whole: Answered, short: Answered, *, max_tokens: int) -> list[str]:
 
 
 def stop_of(choice: Choice) -> Stop | None:
-    """None where the answer is too short for one, or calls tools."""
+    """None where the answer is too short for one, calls tools, or has pieces of markers in its text:
+    what a stream makes of these is the parser's business, and `parsing` asks it."""
     text = _text(choice)
-    if choice.tool_calls:
+    if choice.tool_calls or any(piece in text for piece in MARKER_PIECES):
         return None
     for start in range(len(text) // 2, len(text) - 2 * STOP_CHARACTERS):
         piece = text[start : start + STOP_CHARACTERS]

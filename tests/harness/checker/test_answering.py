@@ -41,6 +41,7 @@ def test_an_answer_that_ends_before_its_stop_string_is_right(reasoning: str, con
 def test_a_long_answer_has_a_stop_string_and_one_with_calls_has_none() -> None:
     assert answering.stop_of(said("one two three four five six").choices[0]) is not None
     assert answering.stop_of(said("one two").choices[0]) is None
+    assert answering.stop_of(said("one <|tool_call_begin|> three four five").choices[0]) is None
     call = ToolCall(id="1", name="f", arguments="{}")
     assert answering.stop_of(said("one two three four five six", calls=(call,)).choices[0]) is None
 
