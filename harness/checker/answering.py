@@ -61,8 +61,8 @@ def cut(whole: Answered, short: Answered, *, max_tokens: int) -> list[str]:
 
 
 def stop_of(choice: Choice) -> Stop | None:
-    """None where the answer is too short for one, calls tools, or has pieces of markers in its text:
-    what a stream makes of these is the parser's business, and `parsing` asks it."""
+    """None where the answer is too short for one, calls tools, or has pieces of markers in its
+    text: what a stream makes of these is the parser's business, and `parsing` asks it."""
     text = _text(choice)
     if choice.tool_calls or any(piece in text for piece in MARKER_PIECES):
         return None
