@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from harness import candidate, session
+from harness.check import read_vocabulary
 from harness.checker.outcome import LevelResult, Word
 from harness.client import Asker, Endpoint
 from harness.evidence import written as evidence_of_levels
@@ -32,12 +33,7 @@ from harness.recording import Trace
 from launchers.dialect import Reply, Request
 
 L2_BEFORE = LevelResult(
-    level="L2",
-    title="taken as shown",
-    word=Word.EQUIVALENT,
-    reasons=(),
-    tokens=0,
-    seconds=0.0,
+    level="L2", title="", word=Word.EQUIVALENT, reasons=(), tokens=0, seconds=0.0
 )
 
 
@@ -81,7 +77,6 @@ def main() -> None:
         for seed in range(given.repeats):
             check = checking(trace, opened, live, given.numerics, seed)
             began = time.monotonic()
-            check.levels.append(L2_BEFORE)
             word, reasons = sampled.run(check)
             words[str(word)] += 1
             spent = time.monotonic() - began
@@ -113,6 +108,7 @@ def checking(
     numerics: str,
     seed: int,
 ) -> Check:
+    """Before the sampler is asked; L2 is taken as EQUIVALENT."""
     with evidence_of_levels(Path(tempfile.mkdtemp()) / "evidence.parquet") as nothing:
         check = Check(
             opened=opened,
@@ -123,7 +119,8 @@ def checking(
             announce=lambda _: None,
             live=live,
         )
-    check.texts = {i: token.text for i, token in trace.vocabulary().items()}
+    read_vocabulary(check)
+    check.levels.append(L2_BEFORE)
     return check
 
 

@@ -15,13 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from harness import session
 from harness.base.case import Case
 from harness.base.record import Floats
 from harness.candidate import Opened
 from harness.client import Asker, Endpoint
-from harness.evidence import written
-from harness.levels.state import Check, Settings
 from harness.recording import Recorded, Trace
 from launchers.vllm import VllmDialect
 from tests.building import answer, log_softmax, serving, top, write_trace
@@ -186,21 +183,3 @@ def trace_of(path: Path, count: int, listed: int = TOP_K) -> Trace:
         )
     write_trace(path, rows, top_k=listed)
     return Trace(path)
-
-
-@contextmanager
-def checking(
-    candidate: Opened, trace: Trace, folder: Path, live: Opened | None = None
-) -> Generator[Check]:
-    """A check of one candidate, nothing asked yet. Tolerances are those of building.pool_of: a mean
-    |d| of 0.016 nats may be."""
-    with written(folder / "evidence.parquet") as evidence:
-        yield Check(
-            opened=candidate,
-            trace=trace,
-            tolerances=session.tolerances_of(trace, "fp32"),
-            settings=Settings(seed=0, alpha=0.005, beta=0.005),
-            evidence=evidence,
-            announce=lambda _: None,
-            live=live,
-        )

@@ -30,6 +30,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
 
 import numpy as np
 
@@ -63,7 +65,6 @@ CHI_SQUARED_95 = 1.92  # half of it
 FINE = 41
 
 At = Callable[[Parameters, Floats], Floats]  # a setting, values of top-p (Q,) -> ln L (Q,)
-Fit = Callable[[Prefixes, Counts, Parameters, Floats], Floats]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +126,9 @@ def weigh(
     most: float,
     alpha: float,
     beta: float,
-    fit: Fit = likelihood,
+    once: bool = False,
 ) -> Evidence:
-    """`slack` and `most`: as in `needed`. `fit`: what the nearest setting is found by."""
+    """`slack` and `most`: as in `needed`. `once`: each prefix was drawn from once (`averaged`)."""
     points = _points(prefixes, counts, promised)
     different = _mixture(points, promised) - _null(prefixes, counts, promised)
     own = next(point.averaged for point in points if point.setting == promised)
@@ -144,7 +145,7 @@ def weigh(
         needed_different=bars[0],
         log_equivalent=equivalent,
         needed_equivalent=bars[1],
-        nearest=_simplest(points, promised, fit),
+        nearest=_simplest(points, promised, once=once),
     )
 
 
@@ -169,13 +170,10 @@ def _points(prefixes: Prefixes, counts: Counts, promised: Parameters) -> list[Po
 
 
 def audit(
-    prefixes: Prefixes, counts: Counts, evidence: Evidence, slack: float, fit: Fit = likelihood
+    prefixes: Prefixes, counts: Counts, evidence: Evidence, slack: float, *, once: bool = False
 ) -> Audit:
-    """What the sampler is set to, beside the evidence."""
-
-    def at(setting: Parameters, top_ps: Floats) -> Floats:
-        return fit(prefixes, counts, setting, top_ps)
-
+    """What the sampler is set to, beside the evidence. `once`: as in `weigh`."""
+    at: At = partial(averaged if once else likelihood, prefixes, counts)
     best = _refined(at, evidence.nearest, prefixes.logprobs.shape[1])
     temperature, top_p = _intervals(at, best, slack)
     return Audit(
@@ -256,12 +254,9 @@ def _outside(setting: Parameters, promised: Parameters) -> bool:
     )
 
 
-def _simplest(points: list[Point], promised: Parameters, fit: Fit) -> Parameters:
+def _simplest(points: list[Point], promised: Parameters, *, once: bool) -> Parameters:
     """The likeliest setting; a cut or a push only where it explains enough to be named."""
-
-    def value(point: Point) -> float:
-        return point.averaged if fit is averaged else point.best
-
+    value: Callable[[Point], float] = attrgetter("averaged" if once else "best")
     plain = max((p for p in points if _plain(p.setting, promised)), key=value)
     best = max(points, key=value)
     return (best if value(best) > value(plain) + NAMED else plain).setting

@@ -24,7 +24,7 @@ from launchers.dialect import Tokens
 PROMPT = 12  # tokens of a recorded sequence, that an answer goes on from
 NEW_TOKENS = 56
 ANSWERS = 64
-MOST = 1_000  # draws that are judged
+MOST = 1_000  # draws that are judged: their grid takes seconds
 VARIANCE = 0.1  # nats squared, of the logprob: less tells next to nothing, and takes as long
 REST = 0.06  # of the mass that may not be listed: at another temperature it is a guess
 
@@ -40,7 +40,13 @@ class Draws:
 
 
 def draws(
-    check: Check, scorer: Asker, found: Candidates, fields: Mapping[str, Any], promised: Parameters
+    check: Check,
+    scorer: Asker,
+    found: Candidates,
+    fields: Mapping[str, Any],
+    promised: Parameters,
+    *,
+    most: int = MOST,
 ) -> Draws | None:
     """None: the trace has no sequence that tells enough, or nothing that told enough was drawn.
 
@@ -71,7 +77,7 @@ def draws(
         variance_from=VARIANCE,
         rest_upto=REST,
     )
-    places = np.flatnonzero(told)[:MOST]
+    places = np.flatnonzero(told)[:most]
     if not len(places):
         return None
     counts = np.zeros((len(places), check.top_k + 1), dtype=np.int64)

@@ -1,6 +1,6 @@
 """The sampler audited: is what is drawn distributed as temperature and top-p promise?
 
-Texts of one token are drawn where the trace holds the distribution, in up to four ways:
+Texts of one token are drawn where the trace holds the distribution, in three ways:
 
     sent    temperature 1 and top-p .95 are sent, as any client may, and nothing else: what else
             the server applies by itself shows
@@ -10,9 +10,11 @@ Texts of one token are drawn where the trace holds the distribution, in up to fo
             generation_config is applied to chats alone). Only the first token of an answer can be
             judged: where the model is sure of it, this shows gross faults only, and it is never
             needed for EQUIVALENT
-    generated  as `sent`, whole answers by tokens, where a live reference can score what came, or
-            the candidate itself after L2 (`continued`). How far benign engines differ there was not
-            recorded: it is taken as all that the tolerance allows, and EQUIVALENT never needs this
+
+A fourth way, `generated`, sends the same as `sent` and asks for whole answers, by tokens: a live
+reference scores what came, or the candidate itself after L2 (`continued`). How far benign engines
+differ there was not recorded; it is taken as all that the tolerance allows, and EQUIVALENT never
+needs this way.
 
 An endpoint of chats alone is asked by chats in the first two ways too, which then cannot show
 EQUIVALENT either.
@@ -30,8 +32,8 @@ from harness.base.case import Chat
 from harness.base.record import Floats
 from harness.checker import sampler, sampler_words
 from harness.checker.outcome import Word
-from harness.checker.sampler import Audit, Evidence, Fit
-from harness.checker.sampling import Counts, Parameters, Prefixes, averaged, likelihood
+from harness.checker.sampler import Audit, Evidence
+from harness.checker.sampling import Counts, Parameters, Prefixes
 from harness.checker.sampling_prefixes import OF_CHATS, WANTED, Candidates, choose
 from harness.checker.shares import SHARES
 from harness.checker.tolerance import ALL, GAMMA
@@ -207,9 +209,9 @@ def _generated(check: Check, scorer: Asker, found: Candidates) -> dict[str, Any]
     benign = np.full(len(drawn.counts), bound * drawn.generated / len(drawn.counts))
     slack = sampler.slack(drawn.counts, benign)
     evidence = _weighed(
-        check, arm, drawn.prefixes, drawn.counts, slack=slack, most=slack, fit=averaged
+        check, arm, drawn.prefixes, drawn.counts, slack=slack, most=slack, once=True
     )
-    audit = sampler.audit(drawn.prefixes, drawn.counts, evidence, slack, averaged)
+    audit = sampler.audit(drawn.prefixes, drawn.counts, evidence, slack, once=True)
     return {
         **_empty(arm),
         "samples": len(drawn.counts),
@@ -270,7 +272,7 @@ def _weighed(
     *,
     slack: float,
     most: float,
-    fit: Fit = likelihood,
+    once: bool = False,
 ) -> Evidence:
     return sampler.weigh(
         prefixes,
@@ -280,7 +282,7 @@ def _weighed(
         most=most,
         alpha=check.settings.alpha * SHARES["sampler"] / ARMS,
         beta=check.settings.beta,
-        fit=fit,
+        once=once,
     )
 
 

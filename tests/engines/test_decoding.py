@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from harness import candidate, session
+from harness import candidate
 from harness.base.errors import RequestError
 from harness.candidate import Opened
-from harness.check import read_vocabulary
 from harness.checker.outcome import Word
-from harness.evidence import written
 from harness.levels import consistency, decoded, forced
-from harness.levels.state import Check, Settings
 from harness.recording import Trace
+from tests.checks import checking
 
 CURE = 'args.compilation-config.custom_ops=["none"]'
-
-
-@contextmanager
-def checking(
-    opened: Opened, path: Path, folder: Path, live: Opened | None = None
-) -> Generator[Check]:
-    """A check of a running engine, nothing asked yet."""
-    trace = Trace(path)
-    with written(folder / "evidence.parquet") as evidence:
-        yield Check(
-            opened=opened,
-            trace=trace,
-            tolerances=session.tolerances_of(trace, "fp32"),
-            settings=Settings(seed=0, alpha=0.005, beta=0.005),
-            evidence=evidence,
-            announce=lambda _: None,
-            live=live,
-        )
 
 
 def test_an_fp8_cache_under_mla_passes_every_prefill_and_is_met_by_the_first_decode(
@@ -49,9 +27,8 @@ def test_an_fp8_cache_under_mla_passes_every_prefill_and_is_met_by_the_first_dec
         candidate.opened(
             name, candidate.prepared(name, changes), log=log, announce=lambda _: None
         ) as opened,
-        checking(opened, trace_k2, tmp_path) as check,
+        checking(opened, Trace(trace_k2), tmp_path) as check,
     ):
-        read_vocabulary(check)
         word, reasons = forced.run(check)
         assert word is Word.EQUIVALENT, reasons
         with pytest.raises(RequestError):
@@ -62,7 +39,7 @@ def test_an_fp8_cache_under_mla_passes_every_prefill_and_is_met_by_the_first_dec
 def test_what_a_healthy_server_decodes_is_what_a_live_reference_supports(
     vllm: Opened, reference: Opened, trace: Path, tmp_path: Path
 ) -> None:
-    with checking(vllm, trace, tmp_path, reference) as check:
+    with checking(vllm, Trace(trace), tmp_path, reference) as check:
         word, reasons = decoded.run(check)
     assert word is Word.EQUIVALENT, reasons
     assert check.tokens <= decoded.BUDGET

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import evidence, recorder, recording, session
+from harness import recorder, recording, session
 from harness.base.case import Case
 from harness.candidate import Opened
 from harness.checker.tolerance import calibrate
 from harness.levels import askable
-from harness.levels.state import Check, Settings
 from harness.recorder import Known
 from harness.recording import Recorded, Token, Trace
 from suites import corpus, long_contexts
 from tests import building
+from tests.checks import checking
 
 TOO_LONG = 2100  # tokens: the pins of tiny-moe take 2 048
 
@@ -58,15 +58,7 @@ def test_what_is_longer_than_its_context_is_refused_in_words_and_can_be_rendered
 ) -> None:
     opened: Opened = request.getfixturevalue(engine)
     trace = write_trace(tmp_path / "long.trace")
-    with evidence.written(tmp_path / "evidence.parquet") as file:
-        check = Check(
-            opened=opened,
-            trace=trace,
-            tolerances=session.tolerances_of(trace, "fp32"),
-            settings=Settings(seed=0, alpha=0.005, beta=0.005),
-            evidence=file,
-            announce=quiet,
-        )
+    with checking(opened, trace, tmp_path) as check:
         refused = askable.too_long(check)
     assert list(refused) == ["long-2k"], refused
     assert "its sequences have up to 2,100 tokens and the candidate refuses them (4" in str(refused)

@@ -15,7 +15,8 @@ from harness.checker.outcome import Word
 from harness.levels import consistency, forced
 from harness.levels.state import Check
 from harness.recording import Trace
-from tests.toy_engine import Moment, Toy, checking, opened, trace_of
+from tests.checks import checking
+from tests.toy_engine import Moment, Toy, opened, trace_of
 
 PROMPTS = 60
 

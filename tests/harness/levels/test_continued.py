@@ -11,19 +11,14 @@ from harness.base.record import Floats
 from harness.checker import sampler
 from harness.checker.outcome import Word
 from harness.checker.sampler import Audit
-from harness.checker.sampling import averaged
 from harness.levels import continued, prefixes, sampled
 from harness.recording import Trace
-from tests.toy_engine import Moment, Toy, checking, opened, trace_of
+from tests.checks import checking
+from tests.toy_engine import Moment, Toy, opened, trace_of
 
 BENIGN = 1e-6  # nats a draw
+FEW = 400  # draws: enough for gross faults
 LISTED = 16
-
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draws enough for gross faults, in a third of the time."""
-    monkeypatch.setattr(continued, "MOST", 400)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +38,8 @@ def audited(toy: Toy, trace: Trace, folder: Path) -> Audit:
         opened(Toy(bend=sharp, listed=LISTED)) as right,
         checking(candidate, trace, folder, live=right) as check,
     ):
-        check.texts = {i: token.text for i, token in trace.vocabulary().items()}
         found = prefixes.candidates(check, as_text=False)
-        drawn = continued.draws(check, right.asker, found, sampled.SENT, sampled.AS_SENT)
+        drawn = continued.draws(check, right.asker, found, sampled.SENT, sampled.AS_SENT, most=FEW)
     assert drawn is not None
     assert drawn.counts.shape == (len(drawn.prefixes.logprobs), LISTED + 1)
     assert (drawn.counts.sum(axis=1) == 1).all()
@@ -59,9 +53,9 @@ def audited(toy: Toy, trace: Trace, folder: Path) -> Audit:
         most=slack,
         alpha=0.00025,
         beta=0.005,
-        fit=averaged,
+        once=True,
     )
-    return sampler.audit(drawn.prefixes, drawn.counts, evidence, slack, averaged)
+    return sampler.audit(drawn.prefixes, drawn.counts, evidence, slack, once=True)
 
 
 def test_a_healthy_sampler_is_not_accused_and_its_temperature_is_read_off(
