@@ -1,15 +1,17 @@
 """The differential check of one running candidate against a trace: asks, compares, stops.
 
     pin        the engine runs as its pin says                          exact; of what we started
-    L0         the same prompts become the same tokens, answers the same parts     exact
+    L0         the same prompts become the same tokens, raw answers the same parts exact
     L2         the candidate scores the reference's own tokens          against the reference
+    L0b        its answers are counted, cut off and streamed as asked      exact
     L1         it agrees with itself: again, busy, decoding, in chunks  no reference needed
     L2b        a live reference scores what the candidate generates     against the reference
     sampler    what is drawn is distributed as was promised             against the reference
     black box  texts alone, where there are no logprobs                 against the reference
     L3         tasks: never asked here
 
-L2 is asked before L1: EQUIVALENT needs both, and most faults are seen by L2 after a few prompts.
+L2 is asked before L0b and L1: EQUIVALENT needs it, and most faults are seen by L2 after a few
+prompts.
 `levels/` asks, `checker/` decides. A level that is not asked has a line that says why.
 """
 
@@ -31,6 +33,7 @@ from harness.levels import (
     decoded,
     forced,
     sampled,
+    served,
     tasks,
     unscored,
 )
@@ -42,6 +45,7 @@ LEVELS: dict[str, tuple[str, Run]] = {  # name -> title, how it is asked
     "pin": (configured.TITLE, configured.run),
     "L0": (contract.TITLE, contract.run),
     "L2": (forced.TITLE, forced.run),
+    "L0b": (served.TITLE, served.run),
     "L1": (consistency.TITLE, consistency.run),
     "L2b": (decoded.TITLE, decoded.run),
     "sampler": (sampled.TITLE, sampled.run),

@@ -29,7 +29,8 @@ SCRIPTS = Path(__file__).with_name("replays")
 PARSERS = ("tool-call-parser", "reasoning-parser")
 # Flags and variables that can reach a parser; all others leave the kept answers as they are.
 RELEVANT = re.compile(
-    r"parser|tool|reason|think|template|chat|stream|tokenizer|trust|plugin|hf-|override|^config$",
+    r"parser|tool|reason|think|template|chat|stream|tokenizer|trust|plugin|hf-|override|^config$|"
+    r"^PYTHONPATH$|^ENGINEDIFF_",
     re.IGNORECASE,
 )
 

@@ -192,6 +192,7 @@ def built(
             break
     asked = [level for level, _, _ in found]
     found += [(name, title, None) for name, (title, _) in LEVELS.items() if name not in asked]
+    found.sort(key=lambda one: list(LEVELS).index(one[0]))
     return assembled(found, judges, tolerances, own, benign, segment(rng, 20 * BENIGN * scale))
 
 

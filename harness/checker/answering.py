@@ -1,4 +1,4 @@
-"""L0, exact: what an answer of the chat API owes whatever the model says. No statistics. Pure.
+"""L0b, exact: what an answer of the chat API owes whatever the model says. No statistics. Pure.
 
 An answer at T = 0 may still change from one asking to the next, where two tokens are nearly as
 probable and the server is busy. So nothing is held against another text: only against limits and

@@ -1,7 +1,7 @@
 """One kind of root cause: what it would show, how much that weighs, and what to try next.
 
 A feature (`features.observed`) that is there adds its weight; one that contradicts takes away. The
-weights are judgement, checked on real faults by scripts/diagnosis_score.py: 9 is what narrowing
+weights are judgement, checked on real faults by scripts/zoo: 9 is what narrowing
 showed, 3 what hardly anything else shows, 2 what is typical, 1 what fits, and below 0 what speaks
 against it.
 """

@@ -29,14 +29,14 @@ CAUSES = (
         name="parser",
         words="the tool-call or reasoning parser: another one than the model's, or one that "
         "depends on how a stream is cut",
-        weights={"L0 parsing": 3.0, "L0 answering": 1.0, "L2 agrees": 0.5},
+        weights={"L0 parsing": 3.0, "L0b parsing": 2.0, "L2 agrees": 0.5},
         next_step="name the model's own: --tool-call-parser, --reasoning-parser; ask once "
         "without a stream",
     ),
     Cause(
         name="answering",
         words="the server's defaults of an answer: its length, stop strings, finish reason",
-        weights={"L0 answering": 3.0, "L0 defaults": 1.0, "L2 agrees": 0.5},
+        weights={"L0b limits": 3.0, "L2 agrees": 0.5},
         next_step="send max_tokens and stop with every request, and look at finish_reason",
     ),
     Cause(
@@ -48,7 +48,6 @@ CAUSES = (
             "sampler temperature": 1.5,
             "sampler truncation": 1.0,
             "sampler penalty": 1.5,
-            "L0 defaults": 2.0,
             "black box differs": 0.5,
             "L2 agrees": 1.0,
             "L2 differs": -1.5,
@@ -90,7 +89,7 @@ CAUSES = (
         name="client",
         words="what stands before the engine: a gateway or client that changes requests or cuts "
         "answers",
-        weights={"L0 answering": 1.0, "L0 rendering": 0.5, "black box differs": 0.3},
+        weights={"L0b limits": 1.0, "L0 rendering": 0.5, "black box differs": 0.3},
         next_step="ask the engine itself, with no gateway between",
     ),
 )

@@ -31,8 +31,10 @@ SAID = {
     "L0": {
         "rendering": r"is rendered otherwise|usage\.prompt_tokens|counted otherwise",
         "parsing": r"parse[rd]?\b|tool[ _]call|reasoning",
-        "answering": r"finish_reason|max_tokens|stop string|stream",
-        "defaults": r"default|temperature|top[-_]p|top[-_]k",
+    },
+    "L0b": {
+        "parsing": r"tool[ _]call|reasoning",
+        "limits": r"finish_reason|max_tokens|stop string|stream",
     },
     "sampler": {
         "temperature": r"temperature",

@@ -1,4 +1,4 @@
-"""L0, last part: a few chats answered at T = 0, streamed and unstreamed, stopped and cut off.
+"""L0b, last part: a few chats answered at T = 0, streamed and unstreamed, stopped and cut off.
 
 What no text excuses is wrong at once. What another text might excuse is asked again: an answer can
 change where two tokens are nearly as probable.
@@ -63,7 +63,7 @@ def run(check: Check) -> tuple[Word | None, list[str]]:
     if unasked:
         return Word.INCONCLUSIVE, unasked
     unstreamed = askable.missing(check, "streaming")
-    check.announce(f"L0 contract: answers of {len(chats)} chats, streamed and unstreamed")
+    check.announce(f"L0b answers: of {len(chats)} chats, streamed and unstreamed")
     streamed = {} if unstreamed else _stream_fields(check)
     asked = [_Asked(case_id=name, body=body, streamed=streamed) for name, body in chats]
     in_parallel(lambda one: _ask(check, one), asked, AT_ONCE)

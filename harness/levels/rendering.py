@@ -1,4 +1,4 @@
-"""L0, first part: every prompt rendered, some chats counted.
+"""L0, first part: every prompt rendered.
 
 The trace is read a batch of prompts at a time: it may be larger than memory.
 """
@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 
 from harness.base.case import Case, Chat
 from harness.base.errors import ConfigError
-from harness.checker import contract, forced
+from harness.checker import contract
 from harness.checker.contract import RenderDifference
 from harness.checker.outcome import Word
 from harness.levels import askable, counted
 from harness.levels.state import Check
 from launchers.dialect import Tokens
 
-USAGE_CASES = 8  # chats of each stratum whose usage.prompt_tokens is asked
 SHOWN = 3  # differences that are told in full
 BATCH_PROMPTS, BATCH_TOKENS = 256, 100_000  # whichever is reached first
 
@@ -30,11 +29,10 @@ class _Found:
     unequal: int = 0
     texts: int = 0
     other_texts: int = 0  # plain texts that are not even the end of what the candidate makes of it
-    chats: set[int] = field(default_factory=set[int])  # rows
 
 
 def run(check: Check) -> tuple[Word, list[str]]:
-    """Rendered token ids of every prompt, and usage.prompt_tokens of some chats."""
+    """Rendered token ids of every prompt."""
     unrendered = askable.missing(check, "render_chat", "render_text")
     if unrendered:
         return counted.run(check, unrendered)
@@ -47,9 +45,6 @@ def run(check: Check) -> tuple[Word, list[str]]:
     reasons = [contract.describe(difference, check.texts) for difference in found.first]
     if found.unequal > SHOWN:
         reasons.append(f"{found.unequal} of {len(check.trace)} prompts are rendered otherwise")
-    uncounted = askable.missing(check, "usage")
-    if not found.unequal and not uncounted:
-        reasons += _usage_differences(check, found.chats)
     by = check.trace.rendered_by
     if reasons:
         return Word.DIFFERENT, reasons if by is None else [
@@ -59,7 +54,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
     same = f"all {len(check.trace)} prompts become the same token ids"
     if by is not None:
         same += f", as those of {by}, which rendered them for the reference"
-    return askable.at_best_inconclusive(Word.EQUIVALENT, [same], uncounted)
+    return Word.EQUIVALENT, [same]
 
 
 def _batches(check: Check) -> Iterator[list[int]]:
@@ -85,10 +80,8 @@ def _prompt(check: Check, row: int) -> tuple[Case, Tokens]:
 def _compare(check: Check, found: _Found, rows: list[int]) -> None:
     prompts = [_prompt(check, row) for row in rows]
     rendered = check.asker.render([case.prompt for case, _ in prompts])
-    for row, (case, expected), ids in zip(rows, prompts, rendered, strict=True):
-        if isinstance(case.prompt, Chat):
-            found.chats.add(row)
-        else:
+    for (case, expected), ids in zip(prompts, rendered, strict=True):
+        if not isinstance(case.prompt, Chat):
             found.texts += 1
             found.other_texts += expected != ids[-len(expected) :]
         difference = contract.compare_rendering(case.id, expected, ids)
@@ -105,20 +98,3 @@ def _refuse_other_tokenizer(check: Check, found: _Found) -> None:
             f"{check.trace.manifest['model']['name']}: not one of {found.texts} plain texts "
             "becomes the same tokens"
         )
-
-
-def _usage_differences(check: Check, rows: set[int]) -> list[str]:
-    """`rows`: those of chats."""
-    chosen: list[int] = []
-    for stratum in check.trace.strata:
-        order = forced.permutation(
-            check.trace.members(stratum), seed=check.settings.seed, name=f"usage {stratum}"
-        )
-        chosen += [row for row in order if row in rows][:USAGE_CASES]
-    prompts = [_prompt(check, row) for row in chosen]
-    counts = check.asker.usage([c.prompt for c, _ in prompts if isinstance(c.prompt, Chat)])
-    return [
-        f"case {case.id}: usage.prompt_tokens is {count}, the prompt has {len(ids)} tokens"
-        for (case, ids), count in zip(prompts, counts, strict=True)
-        if count is not None and count != len(ids)
-    ][:SHOWN]

@@ -80,7 +80,8 @@ def _what(verdict: Verdict) -> str:
     )
     return {
         "pin": "it does not run as it was configured",
-        "L0": "the same request becomes another prompt, or another answer",
+        "L0": "the same request becomes another prompt, or a raw answer other parts",
+        "L0b": "its answers break what a request asked of them",
         "L1": f"it disagrees with itself about the same tokens{size}",
         "L2": f"other logprobs than a reference implementation's for the same tokens{size}",
         "L2b": f"what it generates is not what the reference's probabilities support{size}",

@@ -24,8 +24,10 @@ WHY = {
     (Word.EQUIVALENT, "L1"): "Every measured difference is within the tolerance that engines "
     "known to be right set.",
     (Word.DIFFERENT, "pin"): "The engine does not run as its pin says.",
-    (Word.DIFFERENT, "L0"): "The same request becomes another prompt, or another answer, than the "
-    "reference's contract says.",
+    (Word.DIFFERENT, "L0"): "The same request becomes another prompt, or a raw answer other parts, "
+    "than the reference's contract says.",
+    (Word.DIFFERENT, "L0b"): "Its answers break what the request asked of them, whatever the model "
+    "says.",
     (Word.DIFFERENT, "L2"): "On the reference's own tokens the candidate's probabilities are "
     "further off than those of any engine that is known to be right.",
     (Word.DIFFERENT, "L1"): "The candidate does not agree with itself: the same tokens get other "
@@ -38,6 +40,10 @@ WHY = {
     "the reference's are from each other.",
     (Word.INCONCLUSIVE, "L0"): "The endpoint cannot be asked all that EQUIVALENT needs; what it "
     "could be asked shows no fault.",
+    (
+        Word.INCONCLUSIVE,
+        "L0b",
+    ): "It scores as the reference does, but its answers could not be asked all that they owe.",
     (Word.INCONCLUSIVE, "L2"): "Against the reference, the corpus shows neither a fault nor that "
     "there is none.",
     (Word.INCONCLUSIVE, "L1"): "It agrees with the reference, but the corpus does not show "
@@ -116,8 +122,8 @@ def _party(party: Mapping[str, Any]) -> str:
 def _sureness(verdict: Verdict) -> str:
     if verdict.level == "pin":
         return "The engine's own words are held against the pin: no chance is involved."
-    if verdict.level == "L0" and verdict.verdict is Word.DIFFERENT:
-        return "L0 compares token ids exactly: no chance is involved."
+    if verdict.level in ("L0", "L0b") and verdict.verdict is Word.DIFFERENT:
+        return "This level compares exactly: no chance is involved."
     return (
         "If the candidate were exactly at its tolerance, the chance of the word DIFFERENT would be "
         f"at most {percent(verdict.alpha)}; if it were just beyond, the chance of EQUIVALENT at "

@@ -85,9 +85,10 @@ def test_the_right_counts_are_one_weak_pass_and_no_equivalence(trace: Trace) -> 
     asked = [level for level in verdict.levels if level.level in ("L0", "L2", "L1")]
     assert all(level.reasons[0].startswith("cannot be asked: ") for level in asked)
     assert "20 chats are counted as the reference's: a weak pass" in verdict.reasons
-    assert verdict.reasons[-1].startswith("no answer at T = 0 was met again")
+    (answers,) = (level.reasons for level in verdict.levels if level.level == "L0b")
+    assert answers[-1].startswith("no answer at T = 0 was met again")
     assert verdict.candidate["capabilities"]["thinking"]["able"] == "yes"
-    assert [level.level for level in verdict.levels if level.tokens] == ["L0"]
+    assert [level.level for level in verdict.levels if level.tokens] == ["L0b"]
 
 
 def test_a_count_that_is_one_off_is_different(trace: Trace) -> None:

@@ -1,5 +1,5 @@
-"""L0 on a real socket: each fault of an answer is DIFFERENT with its sentence, and none is made of
-what a healthy server may do."""
+"""L0 and L0b on a real socket: each fault of an answer is DIFFERENT with its sentence, and none is
+made of what a healthy server may do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.candidate import Opened
 from harness.checker.outcome import Word
 from harness.checker.tolerance import calibrate
 from harness.client import Asker, Endpoint
-from harness.levels import contract, rendering
+from harness.levels import contract, rendering, served
 from harness.levels.state import Check, Settings
 from harness.recording import Recorded, Trace
 from launchers.vllm import VllmDialect
@@ -62,7 +62,7 @@ def trace(tmp_path: Path) -> Trace:
 
 
 def asked(talker: Talker, trace: Trace) -> tuple[Word, list[str]]:
-    """L0 of a server that speaks vLLM's language."""
+    """L0 and L0b of a server that speaks vLLM's language."""
     path = trace.path.with_name("evidence.parquet")
     with serving(talker) as url, Endpoint(url) as endpoint, evidence.written(path) as written:
         opened = Opened(
@@ -74,16 +74,19 @@ def asked(talker: Talker, trace: Trace) -> tuple[Word, list[str]]:
             launch_seconds=None,
             running=None,
         )
-        return contract.run(
-            Check(
-                opened=opened,
-                trace=trace,
-                tolerances=calibrate("fp32", pool_of(ROWS), trace.strata),
-                settings=Settings(seed=0, alpha=0.005, beta=0.005),
-                evidence=written,
-                announce=lambda _: None,
-            )
+        check = Check(
+            opened=opened,
+            trace=trace,
+            tolerances=calibrate("fp32", pool_of(ROWS), trace.strata),
+            settings=Settings(seed=0, alpha=0.005, beta=0.005),
+            evidence=written,
+            announce=lambda _: None,
         )
+        found = [contract.run(check), served.run(check)]
+    for word in (Word.DIFFERENT, Word.INCONCLUSIVE):
+        if any(said is word for said, _ in found):
+            return word, [reason for said, part in found if said is word for reason in part]
+    return Word.EQUIVALENT, [reason for _, part in found for reason in part]
 
 
 def test_a_healthy_server_is_equivalent_and_what_was_asked_is_said(trace: Trace) -> None:
@@ -94,6 +97,7 @@ def test_a_healthy_server_is_equivalent_and_what_was_asked_is_said(trace: Trace)
             "all 8 prompts become the same token ids",
             "2 further chats (thinking, tools, turns, odd content) become the same token ids",
             "cannot be asked: the parsers of somebody else's server cannot be replayed",
+            "usage.prompt_tokens is right of 8 chats",
             "4 of 4 chats say the same streamed and unstreamed, 2 end at a stop string, all within "
             "max_tokens; 2 call tools",
         ],
