@@ -1,0 +1,145 @@
+"""The zoo's outcome as one document: every row, what is wrong, and the numbers over all of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from harness.checker.outcome import Word
+from harness.checker.tolerance import SPARSE_SHARE
+from harness.recording import Trace
+from scripts.zoo import diagnosis
+from scripts.zoo.faults import Fault
+from scripts.zoo.row import Outcome, Zoo
+from scripts.zoo.rules import Said
+
+SCHEMA = 1
+ROOT = Path(__file__).parents[2]
+NUMERIC = ("quantisation", "RoPE", "router", "KV scale")  # kinds whose cost is a goal
+GOAL = 2_000  # tokens to DIFFERENT, the median of these
+
+
+def document(
+    zoo: Zoo,
+    rows: Sequence[Fault],
+    outcomes: Sequence[Outcome],
+    said: Mapping[str, Sequence[Said]],
+    seconds: float,
+) -> dict[str, Any]:
+    table = [
+        _row(zoo, fault, outcome, said.get(fault.name, ()))
+        for fault, outcome in zip(rows, outcomes, strict=True)
+    ]
+    costs = [
+        one["tokens"] for one in table if one["kind"] in NUMERIC and one["word"] == "DIFFERENT"
+    ]
+    told = [one["diagnosis"] for one in table if one["diagnosis"] is not None]
+    return {
+        "schema": SCHEMA,
+        "machine": machine(),
+        "seconds": seconds,
+        "traces": [_trace(zoo, model, numerics) for model, numerics in zoo.traces],
+        "rows": table,
+        "numeric": {
+            "kinds": NUMERIC,
+            "faults": len(costs),
+            "median_tokens": statistics.median(costs) if costs else None,
+            "goal": GOAL,
+        },
+        "diagnosis": {
+            "all": diagnosis.score([one["rank"] for one in told]),
+            "unseen": diagnosis.score([one["rank"] for one in told if not one["tuned_by"]]),
+        },
+        "wrong": {one["name"]: one["wrong"] for one in table if one["wrong"] is not None},
+    }
+
+
+def _row(zoo: Zoo, fault: Fault, outcome: Outcome, said: Sequence[Said]) -> dict[str, Any]:
+    found = None
+    if outcome.word is Word.DIFFERENT and not fault.benign:
+        named = diagnosis.of(fault, zoo.folder / fault.name / "run")
+        found = {**asdict(named), "tuned_by": fault.tuned_by}
+    return {
+        "name": fault.name,
+        "number": fault.number,
+        "kind": fault.kind,
+        "how": fault.how,
+        "what": fault.what,
+        "seen": fault.seen,
+        "pin": fault.pin,
+        "unseen": fault.unseen,
+        **asdict(outcome),
+        "command": [shown(zoo, word) for word in outcome.command],
+        "smaller": smaller(outcome) if fault.fine else None,
+        "wrong": wrong(fault, outcome),
+        "diagnosis": found,
+        "today": [asdict(one) for one in said],
+    }
+
+
+def wrong(fault: Fault, outcome: Outcome) -> str | None:
+    """What is wrong with a row's outcome, in words; None: nothing."""
+    if outcome.word is None:
+        died = fault.dies and outcome.changed
+        return None if died else f"came to nothing: {outcome.failure}"
+    if fault.benign:
+        return None if outcome.word is Word.EQUIVALENT else f"false alarm: {outcome.word}"
+    if outcome.word is Word.DIFFERENT:
+        return None
+    if fault.fine and smaller(outcome) is not None:
+        return None
+    return "false EQUIVALENT" if outcome.word is Word.EQUIVALENT else "undecided"
+
+
+def smaller(outcome: Outcome) -> str | None:
+    """Why a fault that was not found is smaller than what is looked for; None: it is not."""
+    if outcome.word in (None, Word.DIFFERENT) or outcome.largest is None:
+        return None
+    if outcome.sparse is not None and outcome.sparse >= SPARSE_SHARE:
+        return None
+    if outcome.largest <= 1:
+        return (
+            f"the statistic that is furthest off is at {outcome.largest:.2g} of its tolerance, and "
+            f"fewer than {SPARSE_SHARE:.0%} of sequences have a stretch far off"
+        )
+    if outcome.word is Word.EQUIVALENT:  # a prompt counts 4 tolerances at most
+        return f"it touches fewer than {SPARSE_SHARE:.0%} of sequences, which are not excluded"
+    return None
+
+
+def shown(zoo: Zoo, word: str) -> str:
+    """A word of a command without this machine's paths."""
+    for path in zoo.traces.values():
+        word = word.replace(str(path), path.name.split("-reference")[0] + ".trace")
+    return word.replace(str(zoo.folder), "ZOO").replace(f"{ROOT}/", "")
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "enginediff": version("enginediff"),
+    }
+
+
+def _trace(zoo: Zoo, model: str, numerics: str) -> dict[str, Any]:
+    trace = Trace(zoo.traces[model, numerics])
+    return {
+        "model": model,
+        "numerics": numerics,
+        "prompts": len(trace),
+        "tokens": sum(trace.tokens_of),
+        "sha256": trace.sha256,
+    }

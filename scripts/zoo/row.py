@@ -1,0 +1,239 @@
+"""One row of the zoo: the fault is made, shown to change something, and checked as a user would.
+
+FOLDER/NAME/  probe.npz, probe.log  what the fault needs  run/ (the check's own)  outcome.json
+
+What is there is not done again, so a zoo that was stopped goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import orjson
+
+from harness import candidate
+from harness.base import atomic
+from harness.base.errors import EnginediffError
+from harness.candidate import Opened
+from harness.checker.outcome import Word
+from harness.recording import Trace
+from launchers import pins, replay
+from launchers.replay import Asked, Replayed
+from scripts.zoo import between, probe
+from scripts.zoo.changes import changed
+from scripts.zoo.faults import MOE, Fault, rope
+from scripts.zoo.probe import Probe
+from suites import streams
+
+SEED = 0
+CHECK_S = 1800.0  # a check that takes longer is stopped, and has failed
+WORDS = {0: Word.EQUIVALENT, 1: Word.DIFFERENT, 3: Word.INCONCLUSIVE}  # by exit code
+PROGRAM = Path(sys.executable).with_name("enginediff")
+HEALTHY = "healthy"  # a folder beside the rows'
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a row came to."""
+
+    name: str
+    command: tuple[str, ...]  # of the check
+    changed: tuple[str, ...]  # what the fault changes, seen without the checker; empty: nothing
+    word: Word | None  # None: no verdict came
+    failure: str | None  # why none came
+    level: str | None = None  # that decided
+    reasons: tuple[str, ...] = ()
+    tokens: int = 0
+    seconds: float = 0.0  # of the check, the launch not included
+    launch_seconds: float = 0.0
+    largest: float | None = None  # the statistic that is furthest off, in its tolerances
+    sparse: float | None = None  # the largest share of sequences with a stretch far off
+
+
+class Zoo:
+    """Where the rows lie, and what they share."""
+
+    def __init__(self, folder: Path, traces: dict[tuple[str, str], Path]) -> None:
+        """`traces`: by model and numerics class."""
+        self.folder = folder.absolute()
+        self.traces = traces
+        self._locks: dict[Path, Lock] = {}
+        self._lock = Lock()
+
+    def trace_of(self, fault: Fault) -> Path:
+        """The one that the row is held against."""
+        return self.traces[fault.model, numerics_of(fault)]
+
+    def healthy(self, fault: Fault) -> tuple[Probe, Probe]:
+        """Probes of two launches of the engine without the fault; asked once for all rows."""
+        words = (*fault.base, *fault.healthy)
+        key = pins.read(fault.pin, words).hash[:12]
+        folder = self.folder / HEALTHY / f"{fault.pin.replace('/', '-')}-{key}"
+        with self._lock:
+            lock = self._locks.setdefault(folder, Lock())
+        with lock:
+            first, second = (
+                probed(folder / name, fault.pin, words, self.trace_of(fault)) for name in ("1", "2")
+            )
+        return first, second
+
+
+def numerics_of(fault: Fault) -> str:
+    """The class that the row's pin promises."""
+    return pins.read(fault.pin, fault.base).pin.numerics
+
+
+def probed(folder: Path, pin: str, words: Sequence[str], trace: Path) -> Probe:
+    """What an engine answers to the probe's questions; launched unless that is known."""
+    path = folder / "probe.npz"
+    if not path.is_file():
+        loaded = candidate.prepared(pin, words)
+        with candidate.opened(pin, loaded, log=folder / "probe.log", announce=_quiet) as opened:
+            probe.save(path, probe.ask(opened, Trace(trace), seed=SEED))
+    return probe.load(path)
+
+
+def outcome(zoo: Zoo, fault: Fault, announce: Announce) -> Outcome:
+    """What the row came to; done now, unless it is known."""
+    folder = zoo.folder / fault.name
+    path = folder / "outcome.json"
+    if path.is_file():
+        return read(path)
+    words = fault.words(folder)
+    trace = zoo.trace_of(fault)
+    try:
+        with _standing(fault, words, folder) as (target, wrong):
+            announce("what does it change?")
+            told = _changed(zoo, fault, target, folder, trace)
+            if wrong is not None and wrong.wrong:
+                told = (f"{wrong.wrong} of {wrong.asked} answers were wrong", *told)
+            if told or fault.benign:
+                announce("the check")
+                found = checked(fault, target, folder, trace, told)
+            else:
+                found = Outcome(
+                    name=fault.name,
+                    command=(),
+                    changed=(),
+                    word=None,
+                    failure="the fault changes nothing that was looked at: it was not checked",
+                )
+    except EnginediffError as error:
+        found = Outcome(name=fault.name, command=(), changed=(), word=None, failure=str(error))
+    atomic.write_bytes(path, orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2))
+    return found
+
+
+def read(path: Path) -> Outcome:
+    table: dict[str, Any] = orjson.loads(path.read_bytes())
+    table["word"] = None if table["word"] is None else Word(table["word"])
+    for name in ("command", "changed", "reasons"):
+        table[name] = tuple(table[name])
+    return Outcome(**table)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the row's check is given: a pin and its changes, or a URL."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+@contextmanager
+def _standing(
+    fault: Fault, words: tuple[str, ...], folder: Path
+) -> Generator[tuple[Target, between.Wrong | None]]:
+    """The row's target. What stands between client and engines has its engines launched here."""
+    if fault.between is None:
+        yield Target(fault.pin, words), None
+        return
+    wrong = between.WRONG[fault.between]()
+    others = [(fault.base, "right.log")]
+    if wrong.replica:
+        others.append(((*fault.base, rope(11000.0)), "wrong.log"))
+    with ExitStack() as engines:
+        urls = [
+            engines.enter_context(
+                candidate.opened(
+                    fault.pin, candidate.prepared(fault.pin, own), log=folder / log, announce=_quiet
+                )
+            ).url
+            for own, log in others
+        ]
+        yield Target(engines.enter_context(between.standing(urls, wrong)), ()), wrong
+
+
+def _changed(zoo: Zoo, fault: Fault, target: Target, folder: Path, trace: Path) -> tuple[str, ...]:
+    """What the fault changes, beyond what two launches of the healthy engine differ by."""
+    first, second = zoo.healthy(fault)
+    found = changed(probed(folder, target.name, target.words, trace), first, second)
+    told = found.words() if found else []
+    if fault.kind == "parser":
+        told += _parsed_otherwise(
+            _replayed(fault.pin, target.words), _replayed(fault.pin, fault.base)
+        )
+    return tuple(told)
+
+
+def _parsed_otherwise(one: Replayed, other: Replayed) -> list[str]:
+    differing = [name for name, answers in one.answers.items() if answers != other.answers[name]]
+    if not differing:
+        return []
+    return [f"raw answers: {len(differing)} of {len(one.answers)} parsed otherwise"]
+
+
+def _replayed(pin: str, words: Sequence[str]) -> Replayed:
+    asked = Asked(streams=streams.load(), markers=streams.MARKERS, tools=streams.TOOLS)
+    loaded = candidate.prepared(pin, words)
+    assert loaded is not None
+    return replay.replayed(loaded, asked, _quiet)
+
+
+def checked(
+    fault: Fault, target: Target, folder: Path, trace: Path, told: tuple[str, ...]
+) -> Outcome:
+    """The check as a user runs it, in a process of its own."""
+    run = folder / "run"
+    sets = [part for word in target.words for part in ("--set", word)]
+    told_class = [] if target.words or "://" not in target.name else ["--numerics", "fp32"]
+    command = (
+        *("enginediff", "check", target.name, *sets, *told_class),
+        *("--against", str(trace), "--no-narrow"),
+    )
+    argv = [str(PROGRAM), *command[1:], "--run", str(run), "--json"]
+    common = {"name": fault.name, "command": command, "changed": told}
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=CHECK_S, check=False)
+    except subprocess.TimeoutExpired:
+        return Outcome(**common, word=None, failure=f"no verdict in {CHECK_S:g} s")
+    if done.returncode not in WORDS:
+        said = done.stderr.strip().splitlines()
+        return Outcome(**common, word=None, failure="\n".join(said[-8:]))
+    verdict = orjson.loads((run / "verdict.json").read_bytes())
+    rows = [row for row in verdict["statistics"] if row["raw"] is not None]
+    bulk = [row["raw"] / row["tolerance"] for row in rows if row["statistic"] in "AK"]
+    return Outcome(
+        **common,
+        word=WORDS[done.returncode],
+        failure=None,
+        level=verdict["level"],
+        reasons=tuple(verdict["reasons"]),
+        tokens=verdict["tokens"],
+        seconds=verdict["seconds"],
+        launch_seconds=verdict["launch_seconds"] or 0.0,
+        largest=max(bulk, default=None),
+        sparse=max((row["raw"] for row in rows if row["statistic"] == "S"), default=None),
+    )
+
+
+def _quiet(_text: str) -> None:
+    pass
