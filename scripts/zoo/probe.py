@@ -184,6 +184,10 @@ def _tokens(table: Mapping[str, list[int]]) -> dict[str, Tokens]:
     return {name: tuple(ids) for name, ids in table.items()}
 
 
-def _text(table: dict[str, Any]) -> Text:
-    calls = tuple((name, arguments) for name, arguments in table["calls"])
-    return Text(**{**table, "calls": calls})
+def _text(table: Mapping[str, Any]) -> Text:
+    return Text(
+        content=table["content"],
+        reasoning=table["reasoning"],
+        calls=tuple((name, arguments) for name, arguments in table["calls"]),
+        finish_reason=table["finish_reason"],
+    )
