@@ -1,0 +1,202 @@
+"""Whether a change of an engine changes anything that it says, and how much.
+
+A fault that changes nothing is a broken test. Healthy engines are nearly bit-equal to themselves on
+a CPU, and not always: what two healthy launches show between themselves is the noise, and a change
+is what goes well beyond it. Without noise given, there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from harness.base.record import Floats, Generation, Scores
+from scripts.zoo.probe import Probe
+
+BEYOND = 4.0  # times the noise
+SAMPLED_NOISE = 1  # texts in a probe's dozen that another draw may change, and healthy ones do
+SURE = 1e-6  # the chance of draws that differ so, of one distribution
+RARE = 10  # draws of both engines together: what came more seldom is counted as one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One kind of answer: how much of it is another, and how much would be noise."""
+
+    what: str
+    found: str  # in words, with its numbers
+    other: int  # answers that differ
+    of: int
+    noise: int | None  # of them between two healthy launches; None: not measured
+    beyond: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """All kinds that both were asked; true where one goes beyond the noise."""
+
+    changes: tuple[Change, ...]
+
+    def __bool__(self) -> bool:
+        return any(change.beyond for change in self.changes)
+
+    def words(self) -> list[str]:
+        """What goes beyond the noise; else that nothing does."""
+        told = [f"{one.what}: {one.found}" for one in self.changes if one.beyond]
+        return told or ["nothing beyond what two healthy launches show between themselves"]
+
+
+def changed(probe: Probe, healthy: Probe, noise: Probe | None) -> Changed:
+    """`noise`: a second healthy launch, asked the same."""
+    asked = {(one.trace, one.seed) for one in (probe, healthy, noise) if one is not None}
+    assert len(asked) == 1, "probes of other traces or seeds were asked other things"
+    found = (
+        _scores(probe, healthy, noise),
+        _greedy("greedy", "greedy answers", probe, healthy, noise),
+        _greedy("again", "answers from a warm prefix cache", probe, healthy, noise),
+        _counted("rendered", "renderings", probe, healthy, noise),
+        _counted("texts", "texts with the engine's own defaults", probe, healthy, noise),
+        _draws(probe, healthy),
+        _counted("answers", "questions answered rightly", probe, healthy, noise),
+        _failures(probe, healthy, noise),
+    )
+    return Changed(changes=tuple(change for change in found if change is not None))
+
+
+def _scores(probe: Probe, healthy: Probe, noise: Probe | None) -> Change | None:
+    d = _distances(probe.scores, healthy.scores)
+    if d is None:
+        return None
+    benign = None if noise is None else _distances(noise.scores, healthy.scores)
+    other, mean, most = int(np.count_nonzero(d)), float(d.mean()), float(d.max())
+    still = benign is None or not benign.any()
+    usual = 0.0 if benign is None else float(benign.mean())
+    return Change(
+        what="logprobs of given tokens",
+        found=f"{other} of {len(d)} others, mean |d| {mean:.2g} nats, largest {most:.2g}"
+        + ("" if still else f"; between healthy launches a mean of {usual:.2g}"),
+        other=other,
+        of=len(d),
+        noise=None if benign is None else int(np.count_nonzero(benign)),
+        beyond=other > 0 if still else mean > BEYOND * usual,
+    )
+
+
+def _distances(
+    one: Mapping[str, Scores] | None, other: Mapping[str, Scores] | None
+) -> Floats | None:
+    """(N,) nats: |d| of each token that both scored; infinite where it is no number."""
+    names = [name for name in one or {} if name in (other or {})]
+    if not one or not other or not names:
+        return None
+    a, b = (np.concatenate([side[n].logprobs for n in names]) for side in (one, other))
+    equal = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        d = np.abs(a - b)
+    return np.where(equal, 0.0, np.where(np.isnan(d), np.inf, d))
+
+
+def _greedy(
+    part: str, what: str, probe: Probe, healthy: Probe, noise: Probe | None
+) -> Change | None:
+    """Answers with another token."""
+
+    def ids(one: Probe | None) -> dict[str, object] | None:
+        answers: Mapping[str, Generation] | None = None if one is None else getattr(one, part)
+        return None if answers is None else {name: a.token_ids for name, a in answers.items()}
+
+    return _count(what, ids(probe), ids(healthy), ids(noise), least=0)
+
+
+def _counted(
+    part: str, what: str, probe: Probe, healthy: Probe, noise: Probe | None
+) -> Change | None:
+    """Answers that are not the same. Texts are sampled, so a few may be others by chance."""
+    own, other, benign = (
+        None if one is None else getattr(one, part) for one in (probe, healthy, noise)
+    )
+    return _count(what, own, other, benign, least=SAMPLED_NOISE if part == "texts" else 0)
+
+
+def _count(
+    what: str,
+    own: Mapping[str, object] | None,
+    healthy: Mapping[str, object] | None,
+    noise: Mapping[str, object] | None,
+    *,
+    least: int,
+) -> Change | None:
+    differing = _differing(own, healthy)
+    if differing is None:
+        return None
+    other, of = differing
+    benign = _differing(noise, healthy)
+    usual = max(least, 0 if benign is None else benign[0])
+    return Change(
+        what=what,
+        found=f"{other} of {of} others"
+        + (f"; between healthy launches {benign[0]}" if benign and benign[0] else ""),
+        other=other,
+        of=of,
+        noise=None if benign is None else benign[0],
+        beyond=other > BEYOND * usual,
+    )
+
+
+def _differing(
+    one: Mapping[str, object] | None, other: Mapping[str, object] | None
+) -> tuple[int, int] | None:
+    """How many of those that both answered differ, and how many there are."""
+    names = [name for name in one or {} if name in (other or {})]
+    if not one or not other or not names:
+        return None
+    return sum(one[name] != other[name] for name in names), len(names)
+
+
+def _draws(probe: Probe, healthy: Probe) -> Change | None:
+    """Whether both draw from one distribution: chi-square over all prefixes."""
+    names = [name for name in probe.draws or {} if name in (healthy.draws or {})]
+    if not probe.draws or not healthy.draws or not names:
+        return None
+    statistic, freedom, moved, of = 0.0, 0, 0.0, 0
+    for name in names:
+        a, b = probe.draws[name], healthy.draws[name]
+        table = np.array(
+            [[side.get(text, 0) for text in sorted({*a, *b})] for side in (a, b)]
+        )  # (2, texts)
+        moved += float(np.abs(table[0] / table[0].sum() - table[1] / table[1].sum()).sum() / 2)
+        of += int(table[0].sum())
+        rare = table.sum(axis=0) < RARE
+        cells = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
+        cells = cells[:, cells.sum(axis=0) > 0]
+        if cells.shape[1] > 1:
+            found: Any = stats.chi2_contingency(cells, correction=False)
+            statistic, freedom = statistic + float(found.statistic), freedom + int(found.dof)
+    chance = float(stats.chi2.sf(statistic, freedom)) if freedom else 1.0
+    return Change(
+        what="draws with the engine's own defaults",
+        found=f"{100 * moved / len(names):.0f} % of the mass moved, p = {chance:.1g} of {of} draws",
+        other=round(of * moved / len(names)),
+        of=of,
+        noise=None,
+        beyond=chance < SURE,
+    )
+
+
+def _failures(probe: Probe, healthy: Probe, noise: Probe | None) -> Change:
+    """Requests that fail here alone, and kinds of them that cannot be made any more."""
+    known = {*healthy.failures, *(() if noise is None else noise.failures)}
+    new = [name for name in probe.failures if name not in known]
+    first = f": {new[0]}: {probe.failures[new[0]]}" if new else ""
+    return Change(
+        what="failing requests",
+        found=f"{len(new)} that succeed elsewhere{first}",
+        other=len(new),
+        of=len(new),
+        noise=None if noise is None else len(set(noise.failures) - set(healthy.failures)),
+        beyond=bool(new),
+    )
