@@ -41,7 +41,7 @@ def test_another_seed_or_another_stratum_is_another_order() -> None:
 
 def judged(d: dict[str, float]) -> tuple[Judge, list[list[int]]]:
     """80 prompts of each stratum, |d| as given everywhere; the rounds in which they were drawn."""
-    groups = {stratum: (80, TOLERANCE) for stratum in d}
+    groups = dict.fromkeys(d, (80, TOLERANCE))
     judge = Judge(level="L2", groups=groups, alpha=0.002, beta=0.005)
     starts = {stratum: 1000 * number for number, stratum in enumerate(d)}
     orders = {stratum: range(start, start + 80) for stratum, start in starts.items()}
