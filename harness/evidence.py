@@ -8,7 +8,7 @@ before it is written does not grow with the check.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,26 @@ def written(path: Path) -> Generator[Evidence]:
         evidence.flush()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One row: how far the answer to one case lay off."""
+
+    group: str
+    case_id: str
+    distance: Distance
+
+
+def answered(path: Path, *, level: str) -> Iterator[Answered]:
+    """What a level compared, in the order in which it did, a row group at a time."""
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number)
+            parts = {name: table.column(name) for name in table.column_names}
+            for row, name in enumerate(parts["level"].to_pylist()):
+                if name == level:
+                    yield _answered({n: column[row] for n, column in parts.items()})
+
+
 def differences(path: Path, *, level: str) -> dict[str, Floats]:
     """d (N,) of each case that a level asked, by case id; the columns that are not asked stay."""
     table = pq.read_table(path, columns=["case_id", "d"], filters=[("level", "=", level)])
@@ -109,6 +129,18 @@ def furthest(path: Path, *, level: str) -> Furthest | None:
         if len(d.values)
     ]
     return max(found, key=lambda one: one.size, default=None)
+
+
+def _answered(row: dict[str, Any]) -> Answered:
+    """`row` holds arrow scalars."""
+    names = ("d", "divergence", "margin", "margin_change")
+    floats = {name: _floats(row[name]).astype(np.float64) for name in names}
+    flip = row["flip"].values.to_numpy(zero_copy_only=False)
+    return Answered(
+        group=row["group"].as_py(),
+        case_id=row["case_id"].as_py(),
+        distance=Distance(flip=flip.astype(np.bool_), **floats),
+    )
 
 
 def _floats(d: Any) -> Floats:

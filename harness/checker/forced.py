@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.base.record import Floats
+from harness.checker.judge import Judge
+from harness.checker.outcome import Word
 from harness.recording import Token
 
 CLASSES = ("special", "think", "digit", "space", "word", "other")
@@ -20,6 +22,33 @@ def permutation(members: Sequence[int], *, seed: int, name: str) -> list[int]:
     """A uniform order of `members`, fixed by seed and group before any answer is seen."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     return [members[i] for i in rng.permutation(len(members))]
+
+
+def rounds(judge: Judge, orders: Mapping[str, Sequence[int]]) -> Iterator[list[int]]:
+    """What to ask next, round by round, strata in turn: rows of `orders`, stratum by stratum.
+
+    Each round is to be judged before the next is drawn: a settled stratum is drawn on no further,
+    and the last round is the one after which `judge` knows its word, or nothing is left.
+    """
+    left = {stratum: iter(order) for stratum, order in orders.items()}
+    for size in _round_sizes():
+        rows = [
+            row for s, order in left.items() if not judge.settled(s) for row in _take(order, size)
+        ]
+        if not rows or judge.word() is not Word.INCONCLUSIVE:
+            return
+        yield rows
+
+
+def _round_sizes() -> Iterator[int]:
+    """Prompts of each stratum in a round: few at first, so that a gross fault costs little."""
+    yield from (2, 2, 4)
+    while True:
+        yield 8
+
+
+def _take(order: Iterator[int], size: int) -> list[int]:
+    return [row for _, row in zip(range(size), order, strict=False)]
 
 
 def token_class(token: Token) -> int:

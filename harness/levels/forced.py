@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -45,17 +45,10 @@ def run(check: Check) -> tuple[Word, list[str]]:
     )
     check.judges.append(judge)
     orders = {
-        s: iter(
-            forced.permutation(trace.members(s), seed=settings.seed, name=s)[: settings.prompts]
-        )
+        s: forced.permutation(trace.members(s), seed=settings.seed, name=s)[: settings.prompts]
         for s in strata
     }
-    for size in _round_sizes():
-        rows = [
-            row for s, order in orders.items() if not judge.settled(s) for row in _take(order, size)
-        ]
-        if not rows or judge.word() is not Word.INCONCLUSIVE:
-            break
+    for rows in forced.rounds(judge, orders):
         for row, scores in zip(rows, _scores(check, rows), strict=True):
             _judge_forced(check, judge, row, scores, asked)
         check.announce(telling.progress(judge, check.tokens))
@@ -79,17 +72,6 @@ def _too_few(given: int, wanted: int) -> list[str]:
         f"the endpoint gives {given} alternatives of a position, EQUIVALENT needs the trace's "
         f"{wanted}; what it gives was judged"
     ]
-
-
-def _round_sizes() -> Iterator[int]:
-    """Prompts of each stratum in a round: few at first, so that a gross fault costs little."""
-    yield from (2, 2, 4)
-    while True:
-        yield 8
-
-
-def _take(order: Iterator[int], size: int) -> list[int]:
-    return [row for _, row in zip(range(size), order, strict=False)]
 
 
 def _scores(check: Check, rows: list[int]) -> list[Scores]:

@@ -206,6 +206,13 @@ def test_evidence_is_written_in_few_row_groups_and_read_back(tmp_path: Path) -> 
     found = evidence.differences(path, level="L2")
     assert list(found) == list(distances)
     assert all(np.array_equal(found[name], distances[name].d) for name in found)
+    rows = list(evidence.answered(path, level="L2"))
+    assert [(row.group, row.case_id) for row in rows] == [("chat", name) for name in distances]
+    for row in rows:
+        for name in Distance.__dataclass_fields__:
+            written = getattr(distances[row.case_id], name)
+            assert np.array_equal(getattr(row.distance, name), written), name
+    assert not list(evidence.answered(path, level="L1"))
 
 
 def test_four_times_the_tokens_take_no_more_memory_to_record_and_to_judge() -> None:

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.checker.forced import CLASSES, Breakdown, permutation, token_class
+from harness.checker.forced import CLASSES, Breakdown, permutation, rounds, token_class
+from harness.checker.judge import Judge
+from harness.checker.outcome import Word
 from harness.recording import Token
+from tests.building import TOLERANCE, distance
 
 
 @given(st.lists(st.integers(), unique=True, max_size=50), st.integers(0, 2**40), st.text())
@@ -34,6 +37,38 @@ def test_another_seed_or_another_stratum_is_another_order() -> None:
         for name in ("chat", "tools", "text")
     ]
     assert len({tuple(order) for order in orders}) == len(orders)
+
+
+def judged(d: dict[str, float]) -> tuple[Judge, list[list[int]]]:
+    """80 prompts of each stratum, |d| as given everywhere; the rounds in which they were drawn."""
+    groups = dict.fromkeys(d, (80, TOLERANCE))
+    judge = Judge(level="L2", groups=groups, alpha=0.002, beta=0.005)
+    starts = {stratum: 1000 * number for number, stratum in enumerate(d)}
+    orders = {stratum: range(start, start + 80) for stratum, start in starts.items()}
+    drawn: list[list[int]] = []
+    for rows in rounds(judge, orders):
+        drawn.append(rows)
+        for row in rows:
+            stratum = list(d)[row // 1000]
+            judge.add(stratum, distance([d[stratum]] * 20))
+    return judge, drawn
+
+
+def test_strata_are_drawn_in_turn_few_at_first_and_no_further_than_the_word() -> None:
+    judge, drawn = judged({"chat": 10.0, "text": 0.0})
+    assert judge.word() is Word.DIFFERENT
+    assert drawn[:2] == [[0, 1, 1000, 1001], [2, 3, 1002, 1003]]
+    assert len(drawn) < 5
+
+
+def test_a_settled_stratum_is_not_drawn_on() -> None:
+    """|d| of 0.9 tau settles late, of 0 as early as S allows."""
+    judge, drawn = judged({"chat": 0.0, "text": 0.9 * TOLERANCE.tau_a})
+    assert judge.settled("chat")
+    last = [row for row in drawn[-1] if row < 1000]
+    assert not last
+    assert judge.drawn("chat") < judge.drawn("text") == 80
+    assert [row for rows in drawn for row in rows if row >= 1000] == list(range(1000, 1080))
 
 
 def test_orders_are_uniform_over_seeds() -> None:
