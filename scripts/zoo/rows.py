@@ -69,7 +69,7 @@ SLICE = (
 
 
 def chosen(names: list[str] | None, *, only_slice: bool) -> tuple[Fault, ...]:
-    """The rows of these names; None: all, or those of the slice. KeyError names one that is none."""
+    """The rows of these names; None: all, or those of the slice."""
     if names is None:
         return tuple(row for row in ROWS if not only_slice or row.name in SLICE)
     known = {row.name: row for row in ROWS}

@@ -29,10 +29,10 @@ def summary(document: Mapping[str, Any]) -> str:
     right = [row for row in benign if row["word"] == "EQUIVALENT"]
     numeric, named = document["numeric"], document["diagnosis"]
     lines = [
-        f"{len(caught)} of {len(faults)} faults are DIFFERENT, {len(fine)} are shown to be smaller "
-        f"than the tolerance; {len(right)} of {len(benign)} benign rows are EQUIVALENT",
-        f"tokens to DIFFERENT, the median of {numeric['faults']} faults of {_and(numeric['kinds'])}: "
-        f"{numeric['median_tokens']:,.0f}"
+        f"{len(caught)} of {len(faults)} faults are DIFFERENT, {len(fine)} are shown to be smaller"
+        f" than the tolerance; {len(right)} of {len(benign)} benign rows are EQUIVALENT",
+        f"tokens to DIFFERENT, the median of {numeric['faults']} faults of "
+        f"{_and(numeric['kinds'])}: {numeric['median_tokens']:,.0f}"
         if numeric["median_tokens"] is not None
         else "no numeric fault was found",
         f"the true cause is the first named of {named['all']['first']}, among the first three of "
@@ -55,8 +55,8 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
     yield "# The fault zoo"
     yield (
         "What the verdict catches, what it costs, and what it leaves alone that is right. Made by "
-        "`make zoo`; every row is `enginediff check` on a real engine with a tiny model, exactly as "
-        "its command says, after the fault was seen to change what the engine answers."
+        "`make zoo`; every row is `enginediff check` on a real engine with a tiny model, as its "
+        "command says, after the fault was seen to change what the engine answers."
     )
     yield (
         f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, Python "

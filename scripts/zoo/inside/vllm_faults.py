@@ -7,6 +7,7 @@ all layers. Each function takes the module that it changes, when that has been i
 
 import dataclasses
 import functools
+import itertools
 import random
 
 import around_import
@@ -99,7 +100,7 @@ class Step:
         self.pages = metadata.block_table
         self.lengths = metadata.seq_lens.tolist()
         starts = metadata.query_start_loc.tolist()
-        self.asked = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+        self.asked = [b - a for a, b in itertools.pairwise(starts)]
         self.page = cache.shape[2]  # tokens
 
     def rows(self, wanted):
@@ -233,7 +234,7 @@ def sum_bfloat16(module):
 def top_p_skipped(module):
     """Top-p is taken and not applied."""
 
-    def sample(original, self, logits, generators, k, p):
+    def sample(original, self, logits, generators, k, _p):
         return original(self, logits, generators, k, None)
 
     around(module.TopKTopPSampler, "forward_cpu", sample)
