@@ -7,6 +7,7 @@ before it, so a sequence of T tokens has T - 1 logprobs, for positions 1 .. T-1.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
+Bounds = npt.NDArray[np.int64]  # (P + 1,) of P sequences end to end: where each begins, and the end
 Bools = npt.NDArray[np.bool_]
 
 
@@ -72,3 +74,35 @@ class Distance:
     flip: Bools  # (N,) the most probable token is another one
     margin: Floats  # (N,) nats: the reference's top-1 logprob less its top-2
     margin_change: Floats  # (N,) nats: how much the candidate has changed that margin, absolute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distances:
+    """Those of P sequences, their tokens end to end: what is asked of all takes one pass."""
+
+    every: Distance  # (N,) all tokens
+    bounds: Bounds  # (P + 1,)
+
+    @classmethod
+    def of(cls, distance: Distance) -> Distances:
+        """Of one sequence."""
+        return cls(every=distance, bounds=whole(distance.d))
+
+    def picked(self, rows: Iterable[int]) -> Distances:
+        """These sequences alone, in this order, one or more."""
+        starts, ends = self.bounds[:-1], self.bounds[1:]
+        spans = [slice(starts[row], ends[row]) for row in rows]
+        lengths = [span.stop - span.start for span in spans]
+        every = Distance(
+            d=np.concatenate([self.every.d[span] for span in spans]),
+            divergence=np.concatenate([self.every.divergence[span] for span in spans]),
+            flip=np.concatenate([self.every.flip[span] for span in spans]),
+            margin=np.concatenate([self.every.margin[span] for span in spans]),
+            margin_change=np.concatenate([self.every.margin_change[span] for span in spans]),
+        )
+        return Distances(every=every, bounds=np.cumsum([0, *lengths]))
+
+
+def whole(values: Floats) -> Bounds:
+    """The bounds of one sequence (N,)."""
+    return np.array([0, len(values)])

@@ -18,42 +18,54 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.checker.distance import Distance, worst_segment
+import numpy as np
+
+from harness.base.record import Distance, Distances, Floats
+from harness.checker.distance import means, worst_segments
 from harness.checker.eprocess import EProcess, log_weighted_sum, units_to_equivalent
 from harness.checker.outcome import StatisticRow, Word
 from harness.checker.tolerance import (
     CAP,
     SPARSE_SHARE,
     Tolerance,
-    clipped_mean,
-    decisive_flips,
+    clipped_means,
+    decisive_shares,
 )
+from harness.checker.trail import Trail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:
-    """One statistic of one prompt, and what its mean may be."""
+    """One statistic of prompts, and what its mean may be."""
 
     name: str
-    of: Callable[[Distance, Tolerance], float]
+    of: Callable[[Distances, Tolerance], Floats]  # (P,)
     tau: Callable[[Tolerance], float]
     cap: float  # c_unit / tau: the value of one unit is clipped here
 
 
 STATISTICS = (
     Statistic(
-        name="A", of=lambda x, t: clipped_mean(x.d, t.c_token), tau=lambda t: t.tau_a, cap=CAP
+        name="A",
+        of=lambda x, t: clipped_means(x.every.d, x.bounds, t.c_token),
+        tau=lambda t: t.tau_a,
+        cap=CAP,
     ),
-    Statistic(name="K", of=lambda x, _: float(x.divergence.mean()), tau=lambda t: t.tau_k, cap=CAP),
+    Statistic(
+        name="K",
+        of=lambda x, _: means(x.every.divergence, x.bounds),
+        tau=lambda t: t.tau_k,
+        cap=CAP,
+    ),
     Statistic(
         name="F",
-        of=lambda x, t: decisive_flips(x.flip, x.margin, t.m0),
+        of=lambda x, t: decisive_shares(x.every.flip, x.every.margin, x.bounds, t.m0),
         tau=lambda t: t.tau_f,
         cap=CAP,
     ),
     Statistic(
         name="S",
-        of=lambda x, t: float(worst_segment(x.d)[0] > t.s0),
+        of=lambda x, t: (worst_segments(x.every.d, x.bounds) > t.s0).astype(np.float64),
         tau=lambda _: SPARSE_SHARE,
         cap=1 / SPARSE_SHARE,
     ),
@@ -70,14 +82,13 @@ class _Series:
         self.tau = statistic.tau(tolerance)
         self.process = EProcess(population=population, mean=1 / statistic.cap)
         self.sum = 0.0
-        self.path: list[tuple[float, float]] = []  # (log E_diff, log E_eq) after each unit
+        self.trail = Trail()
 
-    def add(self, distance: Distance) -> None:
-        value = self.statistic.of(distance, self.tolerance)
+    def extend(self, distances: Distances) -> None:
+        values = self.statistic.of(distances, self.tolerance)
         ceiling = self.statistic.cap * self.tau
-        self.sum += value
-        self.process.extend([min(value, ceiling) / ceiling])
-        self.path.append((self.process.log_different, self.process.log_equivalent))
+        self.trail.extend(self.process.extend(np.minimum(values, ceiling) / ceiling))
+        self.sum += float(values.sum())
 
 
 class Judge:
@@ -107,8 +118,12 @@ class Judge:
 
     def add(self, group: str, distance: Distance) -> None:
         """One more prompt of `group`."""
+        self.extend(group, Distances.of(distance))
+
+    def extend(self, group: str, distances: Distances) -> None:
+        """Further prompts of `group`, in the order in which they are drawn."""
         for series in self._series[group]:
-            series.add(distance)
+            series.extend(distances)
 
     def settled(self, group: str) -> bool:
         """Whether every statistic of the group has shown EQUIVALENT: no need to draw on."""
@@ -136,10 +151,13 @@ class Judge:
         rows = [self._row(group, s) for group, series in self._series.items() for s in series]
         return tuple(sorted(rows, key=lambda row: -row.log10_different))
 
-    def paths(self) -> dict[str, list[tuple[float, float]]]:
-        """(log10 E_diff, log10 E_eq) after each prompt, by "group statistic"."""
+    def paths(self) -> dict[str, list[tuple[int, float, float]]]:
+        """(prompts drawn, log10 E_diff, log10 E_eq), by "group statistic"; of many, some."""
         return {
-            f"{group} {s.statistic.name}": [(_log10(a), _log10(b)) for a, b in s.path]
+            f"{group} {s.statistic.name}": [
+                (int(drawn), _log10(different), _log10(equivalent))
+                for drawn, different, equivalent in s.trail.points.T.tolist()
+            ]
             for group, series in self._series.items()
             for s in series
         }
