@@ -78,29 +78,35 @@ class Distance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distances:
-    """Those of P sequences, their tokens end to end: what is asked of all takes one pass."""
+    """What is judged of P sequences, their N tokens end to end: one pass sees to all of them."""
 
-    every: Distance  # (N,) all tokens
-    bounds: Bounds  # (P + 1,)
+    d: Floats  # (N,) and so are the others
+    divergence: Floats
+    flip: Bools
+    margin: Floats
+    bounds: Bounds
 
     @classmethod
-    def of(cls, distance: Distance) -> Distances:
+    def of(cls, one: Distance) -> Distances:
         """Of one sequence."""
-        return cls(every=distance, bounds=whole(distance.d))
+        return cls(
+            d=one.d,
+            divergence=one.divergence,
+            flip=one.flip,
+            margin=one.margin,
+            bounds=whole(one.d),
+        )
 
     def picked(self, rows: Iterable[int]) -> Distances:
         """These sequences alone, in this order, one or more."""
-        starts, ends = self.bounds[:-1], self.bounds[1:]
-        spans = [slice(starts[row], ends[row]) for row in rows]
-        lengths = [span.stop - span.start for span in spans]
-        every = Distance(
-            d=np.concatenate([self.every.d[span] for span in spans]),
-            divergence=np.concatenate([self.every.divergence[span] for span in spans]),
-            flip=np.concatenate([self.every.flip[span] for span in spans]),
-            margin=np.concatenate([self.every.margin[span] for span in spans]),
-            margin_change=np.concatenate([self.every.margin_change[span] for span in spans]),
+        spans = [slice(self.bounds[row], self.bounds[row + 1]) for row in rows]
+        return Distances(
+            d=np.concatenate([self.d[span] for span in spans]),
+            divergence=np.concatenate([self.divergence[span] for span in spans]),
+            flip=np.concatenate([self.flip[span] for span in spans]),
+            margin=np.concatenate([self.margin[span] for span in spans]),
+            bounds=np.cumsum([0, *(span.stop - span.start for span in spans)]),
         )
-        return Distances(every=every, bounds=np.cumsum([0, *lengths]))
 
 
 def whole(values: Floats) -> Bounds:

@@ -25,7 +25,7 @@ from harness.checker.tolerance import CAP, clipped_means
 
 GREEDY_MARGIN = Statistic(
     name="G",
-    of=lambda x, t: clipped_means(x.every.d, x.bounds, 2 * t.c_token),
+    of=lambda x, t: clipped_means(x.d, x.bounds, 2 * t.c_token),
     tau=lambda t: 2 * t.tau_a,
     cap=CAP,
 )

@@ -28,7 +28,7 @@ from harness.base.record import Floats
 
 THETAS = np.array([0.25, 0.5, 0.75, 0.95])  # fixed before any data; finer grids stop no sooner
 TIE = 1e-9  # of a sum of units: the last draws of a population tie in floating point
-AHEAD = 128  # units looked at together
+AHEAD = 4096  # units looked at together
 
 
 class EProcess:
@@ -52,20 +52,20 @@ class EProcess:
 
         Returns ln E_diff and ln E_eq after each, (2, n). Where one is refused, none is drawn.
         """
-        units = np.asarray(values, dtype=np.float64)  # (n,)
-        inside = (units >= 0) & (units <= 1)
+        x = np.asarray(values, dtype=np.float64)  # (n,)
+        inside = (x >= 0) & (x <= 1)
         if not inside.all():
-            raise ValueError(f"a unit is {units[inside.argmin()]}; it must lie in [0, 1]")
-        if self.drawn + len(units) > self.population:
+            raise ValueError(f"a unit is {x[inside.argmin()]}; it must lie in [0, 1]")
+        if self.drawn + len(x) > self.population:
             raise ValueError(f"all {self.population} units have been drawn")
-        totals = np.cumsum(np.append(self.total, units))
-        left = self.population - self.drawn - np.arange(len(units))
+        totals = np.concatenate(((self.total,), x)).cumsum()  # (n + 1,)
+        left = self.population - self.drawn - np.arange(len(x))
         above = self.population * self.mean - totals[:-1]  # what may still come: left * m_i
         # The bet on EQUIVALENT is the mirror image of the bet on DIFFERENT.
-        wealths = self._bet(np.stack([units, 1 - units]), np.stack([above, left - above]), left)
-        self.drawn += len(units)
+        wealths = self._bet(np.array((x, 1 - x)), np.array((above, left - above)), left)
+        self.drawn += len(x)
         self.total = float(totals[-1])
-        self.log_different, self.log_equivalent = map(float, wealths[:, -1])
+        self.log_different, self.log_equivalent = wealths[:, -1].tolist()
         return wealths[:, 1:]
 
     def _bet(self, x: Floats, above: Floats, left: npt.NDArray[np.int64]) -> Floats:
@@ -74,21 +74,20 @@ class EProcess:
         Where `above` is negative, the side is right for certain; where it is zero, only x > 0
         decides.
         """
-        certain = (above < -TIE) | ((above <= TIE) & (x - above > TIE))
-        certain = np.concatenate([self._certain, certain], axis=1)
-        certain = np.logical_or.accumulate(certain, axis=1)
         played = above > TIE
-        m = np.where(played, above, left) / left
+        certain = (above < -TIE) | (~played & (x - above > TIE))
+        certain = np.logical_or.accumulate(np.concatenate((self._certain, certain), 1), axis=1)
+        m = np.where(played, above, 1.0) / left
         steps = np.log1p(THETAS[:, None, None] / m * np.where(played, x - m, 0.0))
-        logs = np.cumsum(np.concatenate([self._logs, steps], axis=2), axis=2)  # (4, 2, n + 1)
+        logs = np.concatenate((self._logs, steps), axis=2).cumsum(axis=2)  # (4, 2, n + 1)
         self._certain, self._logs = certain[:, -1:], logs[:, :, -1:]
-        return np.where(certain, math.inf, log_mean_exp(logs))
+        return np.where(certain, math.inf, np.logaddexp.reduce(logs) - math.log(len(THETAS)))
 
 
-def log_mean_exp(logs: Floats) -> Floats:
-    """ln of the mean of exp(logs) over the first axis."""
-    highest = logs.max(axis=0)
-    return highest + np.log(np.exp(logs - highest).mean(axis=0))
+def log_mean_exp(logs: Floats) -> float:
+    """ln of the mean of exp(logs)."""
+    highest = float(np.max(logs))
+    return highest + math.log(float(np.mean(np.exp(logs - highest))))
 
 
 def log_weighted_sum(weights: Sequence[float], logs: Sequence[float]) -> float:

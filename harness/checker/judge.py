@@ -47,25 +47,22 @@ class Statistic:
 STATISTICS = (
     Statistic(
         name="A",
-        of=lambda x, t: clipped_means(x.every.d, x.bounds, t.c_token),
+        of=lambda x, t: clipped_means(x.d, x.bounds, t.c_token),
         tau=lambda t: t.tau_a,
         cap=CAP,
     ),
     Statistic(
-        name="K",
-        of=lambda x, _: means(x.every.divergence, x.bounds),
-        tau=lambda t: t.tau_k,
-        cap=CAP,
+        name="K", of=lambda x, _: means(x.divergence, x.bounds), tau=lambda t: t.tau_k, cap=CAP
     ),
     Statistic(
         name="F",
-        of=lambda x, t: decisive_shares(x.every.flip, x.every.margin, x.bounds, t.m0),
+        of=lambda x, t: decisive_shares(x.flip, x.margin, x.bounds, t.m0),
         tau=lambda t: t.tau_f,
         cap=CAP,
     ),
     Statistic(
         name="S",
-        of=lambda x, t: (worst_segments(x.every.d, x.bounds) > t.s0).astype(np.float64),
+        of=lambda x, t: (worst_segments(x.d, x.bounds) > t.s0).astype(np.float64),
         tau=lambda _: SPARSE_SHARE,
         cap=1 / SPARSE_SHARE,
     ),
@@ -155,8 +152,8 @@ class Judge:
         """(prompts drawn, log10 E_diff, log10 E_eq), by "group statistic"; of many, some."""
         return {
             f"{group} {s.statistic.name}": [
-                (int(drawn), _log10(different), _log10(equivalent))
-                for drawn, different, equivalent in s.trail.points.T.tolist()
+                (drawn, _log10(different), _log10(equivalent))
+                for drawn, different, equivalent in s.trail.points()
             ]
             for group, series in self._series.items()
             for s in series

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from harness.base.record import Floats
 
 LONGEST = 1000  # points: more than a picture is wide
 
+Point = tuple[int, float, float]  # units drawn, ln E_diff, ln E_eq
+
 
 class Trail:
-    """Two log wealths after each unit; of many units after every 2nd, 4th, ... and the last."""
+    """The log wealths after each unit or, of many, after every 2nd, 4th, ... and the last one."""
 
     def __init__(self) -> None:
-        self.points = np.empty((3, 0))  # units drawn, ln E_diff, ln E_eq
+        self._kept: list[Point] = []
+        self._last: Point = (0, 0.0, 0.0)
         self._drawn = 0
         self._every = 1
 
     def extend(self, logs: Floats) -> None:
-        """`logs` (2, n): after each of n further units."""
-        units = self._drawn + 1 + np.arange(logs.shape[1])
+        """`logs` (2, n): after each of n further units, one or more."""
+        units = range(self._drawn + 1, self._drawn + 1 + logs.shape[1])
         self._drawn += len(units)
-        points = np.concatenate([self.points, np.stack([units, *logs])], axis=1)
-        self.points = self._thinned(points)
-        while self.points.shape[1] > LONGEST:
+        kept = slice(-units.start % self._every, None, self._every)
+        self._kept += zip(units[kept], *logs[:, kept].tolist(), strict=True)
+        self._last = (self._drawn, *logs[:, -1].tolist())
+        while len(self._kept) > LONGEST:
             self._every *= 2
-            self.points = self._thinned(self.points)
+            self._kept = [point for point in self._kept if point[0] % self._every == 0]
 
-    def _thinned(self, points: Floats) -> Floats:
-        units = points[0]
-        return points[:, (units % self._every == 0) | (units == self._drawn)]
+    def points(self) -> list[Point]:
+        return self._kept if self._drawn % self._every == 0 else [*self._kept, self._last]
