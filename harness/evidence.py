@@ -39,7 +39,9 @@ SCHEMA = pa.schema(
 NAMES = ("level", "group", "case_id")
 FLOATS = ("d", "divergence", "margin", "margin_change")
 JUDGED = ("d", "divergence", "flip", "margin")
-ENCODING: dict[str, Any] = {  # hardly two floats are equal: a dictionary of them is larger and slower
+ENCODING: dict[
+    str, Any
+] = {  # hardly two floats are equal: a dictionary of them is larger and slower
     "compression": "zstd",
     "use_dictionary": list(NAMES),
     "use_byte_stream_split": [f"{name}.list.element" for name in FLOATS],
@@ -113,7 +115,7 @@ def _every(table: Any) -> Distances:
         divergence=divergence.flatten().to_numpy().astype(np.float64),
         flip=flip.flatten().to_numpy(zero_copy_only=False),
         margin=margin.flatten().to_numpy().astype(np.float64),
-        bounds=np.cumsum([0, *d.value_lengths().to_numpy()]),
+        bounds=np.append(0, np.cumsum(d.value_lengths().to_numpy(), dtype=np.int64)),
     )
 
 

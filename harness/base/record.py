@@ -7,7 +7,6 @@ before it, so a sequence of T tokens has T - 1 logprobs, for positions 1 .. T-1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,15 +96,18 @@ class Distances:
             bounds=whole(one.d),
         )
 
-    def picked(self, rows: Iterable[int]) -> Distances:
+    def picked(self, rows: npt.NDArray[np.int64]) -> Distances:
         """These sequences alone, in this order, one or more."""
-        spans = [slice(self.bounds[row], self.bounds[row + 1]) for row in rows]
+        starts, ends = self.bounds[rows], self.bounds[rows + 1]
+        apart = starts[1:] != ends[:-1]  # neighbours stay together
+        first, last = starts[np.append(True, apart)], ends[np.append(apart, True)]
+        spans = [slice(*span) for span in zip(first.tolist(), last.tolist(), strict=True)]
         return Distances(
             d=np.concatenate([self.d[span] for span in spans]),
             divergence=np.concatenate([self.divergence[span] for span in spans]),
             flip=np.concatenate([self.flip[span] for span in spans]),
             margin=np.concatenate([self.margin[span] for span in spans]),
-            bounds=np.cumsum([0, *(span.stop - span.start for span in spans)]),
+            bounds=np.append(0, np.cumsum(ends - starts)),
         )
 
 
