@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.base import atomic
-from harness.base.record import Distance, Floats
+from harness.base.record import Distance, Distances, Floats
 
 TOKENS_IN_GROUP = 65_536  # about 2 MB
 FILE = Path("tokens") / "evidence.parquet"  # in a run directory
@@ -36,6 +36,16 @@ SCHEMA = pa.schema(
     ],
     metadata={"schema": "1"},
 )
+NAMES = ("level", "group", "case_id")
+FLOATS = ("d", "divergence", "margin", "margin_change")
+JUDGED = ("d", "divergence", "flip", "margin")
+ENCODING: dict[
+    str, Any
+] = {  # hardly two floats are equal: a dictionary of them is larger and slower
+    "compression": "zstd",
+    "use_dictionary": list(NAMES),
+    "use_byte_stream_split": [f"{name}.list.element" for name in FLOATS],
+}
 
 
 class Evidence:
@@ -43,31 +53,30 @@ class Evidence:
 
     def __init__(self, writer: pq.ParquetWriter) -> None:
         self._writer = writer
-        self._rows: list[dict[str, Any]] = []
+        self._names: list[tuple[str, str, str]] = []
+        self._distances: list[Distance] = []
         self._tokens = 0
 
     def add(self, level: str, group: str, case_id: str, distance: Distance) -> None:
-        self._rows.append(
-            {
-                "level": level,
-                "group": group,
-                "case_id": case_id,
-                "d": distance.d,
-                "divergence": distance.divergence.astype(np.float32),
-                "flip": distance.flip,
-                "margin": distance.margin.astype(np.float32),
-                "margin_change": distance.margin_change.astype(np.float32),
-            }
-        )
+        self._names.append((level, group, case_id))
+        self._distances.append(distance)
         self._tokens += len(distance.d)
         if self._tokens >= TOKENS_IN_GROUP:
             self.flush()
 
     def flush(self) -> None:
         """Writes the rows at hand as one row group."""
-        if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA))
-        self._rows, self._tokens = [], 0
+        if self._names:
+            columns = [pa.array(names) for names in zip(*self._names, strict=True)]
+            columns += [self._lists(field) for field in SCHEMA if field.name not in NAMES]
+            self._writer.write_table(pa.table(columns, schema=SCHEMA))
+        self._names, self._distances, self._tokens = [], [], 0
+
+    def _lists(self, field: Any) -> Any:
+        values = [getattr(distance, field.name) for distance in self._distances]
+        bounds = np.cumsum([0, *map(len, values)], dtype=np.int32)
+        every = np.concatenate(values).astype(field.type.value_type.to_pandas_dtype())
+        return pa.ListArray.from_arrays(bounds, every)
 
 
 @contextmanager
@@ -75,7 +84,7 @@ def written(path: Path) -> Generator[Evidence]:
     """Evidence that becomes `path` when the block ends well."""
     with (
         atomic.replacing(path) as temporary,
-        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
+        pq.ParquetWriter(temporary, SCHEMA, **ENCODING) as writer,
     ):
         evidence = Evidence(writer)
         yield evidence
@@ -100,6 +109,34 @@ def answered(path: Path, *, level: str) -> Iterator[Answered]:
             for row, name in enumerate(parts["level"].to_pylist()):
                 if name == level:
                     yield _answered({n: column[row] for n, column in parts.items()})
+
+
+def distances(path: Path, *, level: str) -> Iterator[tuple[str, Distances]]:
+    """What a level found, a row group of the file at a time: each group with its prompts, in the
+    order in which they were drawn.
+
+    As they were written: all but d is rounded to float32.
+    """
+    columns = ["level", "group", *JUDGED]
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number, columns=columns, use_threads=False)
+            names = np.array(table.column("group").to_pylist())
+            own = np.array(table.column("level").to_pylist()) == level
+            every = _every(table)
+            for name in dict.fromkeys(names[own].tolist()):
+                yield name, every.picked(np.flatnonzero(own & (names == name)))
+
+
+def _every(table: Any) -> Distances:
+    d, divergence, flip, margin = (table.column(name).combine_chunks() for name in JUDGED)
+    return Distances(
+        d=d.flatten().to_numpy(),
+        divergence=divergence.flatten().to_numpy().astype(np.float64),
+        flip=flip.flatten().to_numpy(zero_copy_only=False),
+        margin=margin.flatten().to_numpy().astype(np.float64),
+        bounds=np.append(0, np.cumsum(d.value_lengths().to_numpy(), dtype=np.int64)),
+    )
 
 
 def differences(path: Path, *, level: str) -> dict[str, Floats]:

@@ -21,7 +21,7 @@ def exit_code(word: Word) -> int:
     return {Word.EQUIVALENT: 0, Word.DIFFERENT: 1, Word.INCONCLUSIVE: 3}[word]
 
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,7 @@ def judged(
         groups={s: (len(rows), tolerances.of(s)) for s, rows in corpus.strata.items()},
         alpha=settings.alpha * SHARES["L2"],
         beta=settings.beta,
+        together=True,
     )
     stratum_of = {row: s for s, rows in corpus.strata.items() for row in rows}
     orders = {

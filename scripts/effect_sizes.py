@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.base.record import Distance
+from harness.base.record import Distances as Judged
 from harness.checker.judge import STATISTICS
 from harness.checker.tolerance import ClassTolerances, Tolerance, clipped_mean
 from scripts.answer_sets import Corpus
@@ -106,5 +107,7 @@ def in_tau(
         for one in STATISTICS:
             unit = 1.0 if one.name == "S" else one.tau(tolerance)
             for row in rows:
-                found[one.name][row] = one.of(distances[row], tolerance) / unit
+                found[one.name][row] = (
+                    float(one.of(Judged.of(distances[row]), tolerance)[0]) / unit
+                )
     return found

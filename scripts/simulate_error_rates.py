@@ -177,14 +177,21 @@ def decide(units: Array) -> tuple[Array, Array]:
     # A settled stratum is not drawn any further.
     seen = np.minimum(np.arange(PROMPTS), np.minimum(settled_at, PROMPTS - 1)[..., None])
     different = np.take_along_axis(different, seen[:, :, None], axis=-1)
-    enough = 2 / ALPHA * STRATA * len(STATISTICS)  # more wealth than this decides alone
-    wealth = np.exp(np.minimum(different, math.log(enough))).mean(axis=2) / STRATA  # (runs, 6, 80)
-    steps = np.diff(wealth, axis=-1, prepend=1 / STRATA).swapaxes(1, 2)  # (runs, 80, 6) in turn
-    rich = 1 + steps.reshape(len(units), -1).cumsum(axis=-1) >= 1 / ALPHA
+    enough = 4 / ALPHA * STRATA * len(STATISTICS)  # more wealth than this decides alone
+    different = np.minimum(different, math.log(enough))
+    alone = 1 + _in_turn(np.exp(different).mean(axis=2)[:, :, None] / STRATA, 1 / STRATA)
+    products = np.exp(np.minimum(_in_turn(different, 0.0), math.log(enough)))  # (runs, 480, 4)
+    rich = (alone[..., 0] + products.mean(axis=-1)) / 2 >= 1 / ALPHA
     differ = np.where(rich.any(axis=-1), rich.argmax(axis=-1) + 1.0, UNDECIDED)
     last = (settled_at * STRATA + np.arange(STRATA)).max(axis=-1) + 1.0
     equal = np.where((settled_at < PROMPTS).all(axis=-1), last, UNDECIDED)
     return np.where(differ <= equal, differ, UNDECIDED), np.where(equal < differ, equal, UNDECIDED)
+
+
+def _in_turn(values: Array, first: float) -> Array:
+    """(runs, 6, k, 80) -> (runs, 480, k): how much their sum over strata has grown by each draw."""
+    steps = np.diff(values, axis=-1, prepend=first).transpose(0, 3, 1, 2)
+    return steps.reshape(len(values), -1, values.shape[2]).cumsum(axis=1)
 
 
 def require_same_as_product(units: Array) -> None:
@@ -208,7 +215,7 @@ def _looks_of_judge(units: Array) -> tuple[int, Word]:
     zeros = dict.fromkeys(Tolerance.__dataclass_fields__, 0.0)
     tolerance = Tolerance(**{**zeros, "stratum": "any"})  # type: ignore[arg-type]
     groups = {str(s): (PROMPTS, tolerance) for s in range(STRATA)}
-    judge = Judge(level="L2", groups=groups, alpha=ALPHA, beta=BETA)
+    judge = Judge(level="L2", groups=groups, alpha=ALPHA, beta=BETA, together=True)
     looks = 0
     for i, s in np.ndindex(PROMPTS, STRATA):
         looks += 1

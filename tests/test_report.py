@@ -294,7 +294,7 @@ def hostile() -> Verdict:
     ]
     title = HOSTILE + "http://evil.example/" + "verylong" * 60
     rows = tuple(replace(row, group=HOSTILE) for row in plain.statistics)
-    paths = {"L2": {f"{HOSTILE} A": [(1e6, -1e6), (1e6, -1e6)], "text K": [(0.1, -0.1)]}}
+    paths = {"L2": {f"{HOSTILE} A": [(1, 1e6, -1e6), (2, 1e6, -1e6)], "text K": [(1, 0.1, -0.1)]}}
     return replace(
         plain,
         candidate={

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
+Bounds = npt.NDArray[np.int64]  # (P + 1,) of P sequences end to end: where each begins, and the end
 Bools = npt.NDArray[np.bool_]
 
 
@@ -72,3 +73,44 @@ class Distance:
     flip: Bools  # (N,) the most probable token is another one
     margin: Floats  # (N,) nats: the reference's top-1 logprob less its top-2
     margin_change: Floats  # (N,) nats: how much the candidate has changed that margin, absolute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distances:
+    """What is judged of P sequences, their N tokens end to end: one pass sees to all of them."""
+
+    d: Floats  # (N,) and so are the others
+    divergence: Floats
+    flip: Bools
+    margin: Floats
+    bounds: Bounds
+
+    @classmethod
+    def of(cls, one: Distance) -> Distances:
+        """Of one sequence."""
+        return cls(
+            d=one.d,
+            divergence=one.divergence,
+            flip=one.flip,
+            margin=one.margin,
+            bounds=whole(one.d),
+        )
+
+    def picked(self, rows: npt.NDArray[np.int64]) -> Distances:
+        """These sequences alone, in this order, one or more."""
+        starts, ends = self.bounds[rows], self.bounds[rows + 1]
+        apart = starts[1:] != ends[:-1]  # neighbours stay together
+        first, last = starts[np.append(True, apart)], ends[np.append(apart, True)]
+        spans = [slice(*span) for span in zip(first.tolist(), last.tolist(), strict=True)]
+        return Distances(
+            d=np.concatenate([self.d[span] for span in spans]),
+            divergence=np.concatenate([self.divergence[span] for span in spans]),
+            flip=np.concatenate([self.flip[span] for span in spans]),
+            margin=np.concatenate([self.margin[span] for span in spans]),
+            bounds=np.append(0, np.cumsum(ends - starts)),
+        )
+
+
+def whole(values: Floats) -> Bounds:
+    """The bounds of one sequence (N,)."""
+    return np.array([0, len(values)])

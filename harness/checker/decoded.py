@@ -21,11 +21,11 @@ import numpy as np
 from harness.base.record import Distance, Floats, Scores
 from harness.checker.forced import permutation
 from harness.checker.judge import Statistic
-from harness.checker.tolerance import CAP, clipped_mean
+from harness.checker.tolerance import CAP, clipped_means
 
 GREEDY_MARGIN = Statistic(
     name="G",
-    of=lambda x, t: clipped_mean(x.d, 2 * t.c_token),
+    of=lambda x, t: clipped_means(x.d, x.bounds, 2 * t.c_token),
     tau=lambda t: 2 * t.tau_a,
     cap=CAP,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.base.errors import RequestError
-from harness.base.record import Bools, Distance, Floats, Scores
+from harness.base.record import Bools, Bounds, Distance, Floats, Scores, whole
 
 FEWEST = 2  # alternatives of a position: fewer have no margin, and no divergence
 REST_FLOOR = 1e-6  # the probability left outside both top-k lists is not resolved below this
@@ -82,18 +82,41 @@ def divergence(reference: Scores, candidate: Scores) -> Floats:
     return np.maximum(shared + rest_ref * np.log(rest_ref / rest_cand), 0.0)
 
 
-def worst_segment(d: Floats) -> tuple[float, int]:
-    """S_i, the largest mean |d| over any 16 neighbouring tokens, and where that segment starts.
+def means(values: Floats, bounds: Bounds) -> Floats:
+    """The mean (P,) of each sequence; ValueError where one has no token."""
+    lengths = np.diff(bounds)
+    if not lengths.all():
+        raise ValueError(f"sequence {lengths.argmin()} has no token, so no mean")
+    return np.add.reduceat(values, bounds[:-1]) / lengths
+
+
+def worst_segments(d: Floats, bounds: Bounds) -> Floats:
+    """S_i (P,), the largest mean |d| over any 16 neighbouring tokens of each sequence.
 
     A sequence shorter than a segment is one segment.
     """
-    absolute = np.abs(d)
-    if len(absolute) <= SEGMENT:
-        return float(absolute.mean()), 0
-    sums = np.concatenate(([0.0], np.cumsum(absolute)))
-    means = (sums[SEGMENT:] - sums[:-SEGMENT]) / SEGMENT
-    start = int(means.argmax())
-    return float(means[start]), start
+    absolute, starts = np.abs(d), bounds[:-1]
+    behind_last = np.maximum(bounds[1:] - SEGMENT, starts) + 1  # of the segments of a sequence
+    between = np.stack([starts, behind_last], axis=1).ravel()  # every second part is across two
+    largest = np.maximum.reduceat(_segments(absolute), between)[::2]
+    return np.where(np.diff(bounds) < SEGMENT, means(absolute, bounds), largest)
+
+
+def worst_segment(d: Floats) -> tuple[float, int]:
+    """S_i of one sequence, and where that segment starts."""
+    start = int(_segments(np.abs(d))[: max(len(d) - SEGMENT, 0) + 1].argmax())
+    return float(worst_segments(d, whole(d))[0]), start
+
+
+def _segments(absolute: Floats) -> Floats:
+    """The mean of 16 tokens from each (N + 1,), zeros behind the last.
+
+    Pairs of pairs: a difference of two long sums would lose what is small beside what is large.
+    """
+    sums = np.concatenate([absolute, np.zeros(SEGMENT)])
+    for width in (1, 2, 4, 8):
+        sums = sums[:-width] + sums[width:]
+    return sums / SEGMENT
 
 
 def _margin_in(candidate: Scores, reference: Scores) -> Floats:

@@ -17,13 +17,18 @@ without replacement). m_i < 0: the mean is above m for certain; m_i > 1: below i
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+
+from harness.base.record import Floats
 
 THETAS = np.array([0.25, 0.5, 0.75, 0.95])  # fixed before any data; finer grids stop no sooner
 TIE = 1e-9  # of a sum of units: the last draws of a population tie in floating point
+AHEAD = 4096  # units looked at together
 
 
 class EProcess:
@@ -39,47 +44,47 @@ class EProcess:
         self.total = 0.0
         self.log_different = 0.0
         self.log_equivalent = 0.0
-        self._log_different = np.zeros_like(THETAS)  # (4,) one wealth a theta
-        self._log_equivalent = np.zeros_like(THETAS)
+        self._certain = np.zeros((2, 1), dtype=np.bool_)  # DIFFERENT, EQUIVALENT
+        self._logs = np.zeros((len(THETAS), 2, 1))  # one wealth a theta
 
-    def extend(self, values: Iterable[float]) -> None:
-        """Draws further units, in the order of the permutation. Each lies in [0, 1]."""
-        for x in values:
-            self._draw(float(x))
+    def extend(self, values: Sequence[float] | Floats) -> Floats:
+        """Draws further units, in the order of the permutation. Each lies in [0, 1].
 
-    def _draw(self, x: float) -> None:
-        if self.drawn >= self.population:
+        Returns ln E_diff and ln E_eq after each, (2, n). Where one is refused, none is drawn.
+        """
+        x = np.asarray(values, dtype=np.float64)  # (n,)
+        inside = (x >= 0) & (x <= 1)
+        if not inside.all():
+            raise ValueError(f"a unit is {x[inside.argmin()]}; it must lie in [0, 1]")
+        if self.drawn + len(x) > self.population:
             raise ValueError(f"all {self.population} units have been drawn")
-        if not 0.0 <= x <= 1.0:
-            raise ValueError(f"a unit is {x}; it must lie in [0, 1]")
-        left = self.population - self.drawn
-        above = self.population * self.mean - self.total  # what may still come: left * m_i
-        self._bet_on_different(x, above, left)
-        self._bet_on_equivalent(x, left - above, left)
-        self.drawn += 1
-        self.total += x
+        totals = np.concatenate(((self.total,), x)).cumsum()  # (n + 1,)
+        left = self.population - self.drawn - np.arange(len(x))
+        above = self.population * self.mean - totals[:-1]  # what may still come: left * m_i
+        # The bet on EQUIVALENT is the mirror image of the bet on DIFFERENT.
+        wealths = self._bet(np.array((x, 1 - x)), np.array((above, left - above)), left)
+        self.drawn += len(x)
+        self.total = float(totals[-1])
+        self.log_different, self.log_equivalent = wealths[:, -1].tolist()
+        return wealths[:, 1:]
 
-    def _bet_on_different(self, x: float, above: float, left: int) -> None:
-        """`above` is left * m_i: negative, the mean is above m for certain; zero, only x > 0
-        decides."""
-        if above < -TIE or (above <= TIE and x - above > TIE):
-            self.log_different = math.inf
-        elif above > TIE and math.isfinite(self.log_different):
-            m = above / left
-            self._log_different += np.log1p(THETAS / m * (x - m))
-            self.log_different = log_mean_exp(self._log_different)
+    def _bet(self, x: Floats, above: Floats, left: npt.NDArray[np.int64]) -> Floats:
+        """The log wealths now and after each unit, (2, n + 1), of both sides (2, n) and (n,).
 
-    def _bet_on_equivalent(self, x: float, below: float, left: int) -> None:
-        """`below` is left * (1 - m_i), the mirror image of the bet on DIFFERENT."""
-        if below < -TIE or (below <= TIE and 1 - x - below > TIE):
-            self.log_equivalent = math.inf
-        elif below > TIE and math.isfinite(self.log_equivalent):
-            m = 1 - below / left
-            self._log_equivalent += np.log1p(-THETAS / (1 - m) * (x - m))
-            self.log_equivalent = log_mean_exp(self._log_equivalent)
+        Where `above` is negative, the side is right for certain; where it is zero, only x > 0
+        decides.
+        """
+        played = above > TIE
+        certain = (above < -TIE) | (~played & (x - above > TIE))
+        certain = np.logical_or.accumulate(np.concatenate((self._certain, certain), 1), axis=1)
+        m = np.where(played, above, 1.0) / left
+        steps = np.log1p(THETAS[:, None, None] / m * np.where(played, x - m, 0.0))
+        logs = np.concatenate((self._logs, steps), axis=2).cumsum(axis=2)  # (4, 2, n + 1)
+        self._certain, self._logs = certain[:, -1:], logs[:, :, -1:]
+        return np.where(certain, math.inf, np.logaddexp.reduce(logs) - math.log(len(THETAS)))
 
 
-def log_mean_exp(logs: np.ndarray) -> float:
+def log_mean_exp(logs: Floats) -> float:
     """ln of the mean of exp(logs)."""
     highest = float(np.max(logs))
     return highest + math.log(float(np.mean(np.exp(logs - highest))))
@@ -96,12 +101,13 @@ def log_weighted_sum(weights: Sequence[float], logs: Sequence[float]) -> float:
 
 def units_to_equivalent(process: EProcess, x: float, beta: float) -> int | None:
     """How many further units of value `x` would bring E_eq to 1/beta; None: not in this stratum."""
-    ahead = EProcess(population=process.population, mean=process.mean)
-    ahead.drawn, ahead.total = process.drawn, process.total
-    ahead._log_equivalent = process._log_equivalent.copy()  # pyright: ignore[reportPrivateUsage]
-    ahead.log_equivalent = process.log_equivalent
-    while ahead.log_equivalent < -math.log(beta):
-        if ahead.drawn >= ahead.population:
-            return None
-        ahead.extend([x])
-    return ahead.drawn - process.drawn
+    needed = -math.log(beta)
+    if process.log_equivalent >= needed:
+        return 0
+    ahead = copy.copy(process)
+    while ahead.drawn < ahead.population:
+        before = ahead.drawn
+        reached = ahead.extend([x] * min(AHEAD, ahead.population - before))[1] >= needed
+        if reached.any():
+            return before + int(reached.argmax()) + 1 - process.drawn
+    return None

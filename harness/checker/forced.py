@@ -42,7 +42,7 @@ def rounds(judge: Judge, orders: Mapping[str, Sequence[int]]) -> Iterator[list[i
 
 def _round_sizes() -> Iterator[int]:
     """Prompts of each stratum in a round: few at first, so that a gross fault costs little."""
-    yield from (2, 2, 4)
+    yield from (1, 1, 2, 4)
     while True:
         yield 8
 

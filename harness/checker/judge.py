@@ -8,8 +8,9 @@ In each group four statistics, a unit being one prompt:
     F  share of tokens with another, decisive top-1  what greedy decoding would show
     S  1 where the worst 16-token segment is bad     sparse: a few sequences, badly wrong
 
-DIFFERENT when the weighted sum of all E_diff reaches 1/alpha; EQUIVALENT when every E_eq of every
-group has reached 1/beta; otherwise INCONCLUSIVE.
+DIFFERENT when the weighted sum of all E_diff, and of their products over groups that share no
+prompt, reaches 1/alpha; EQUIVALENT when every E_eq of every group has reached 1/beta; otherwise
+INCONCLUSIVE.
 """
 
 from __future__ import annotations
@@ -18,42 +19,51 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.checker.distance import Distance, worst_segment
+import numpy as np
+
+from harness.base.record import Distance, Distances, Floats
+from harness.checker.distance import means, worst_segments
 from harness.checker.eprocess import EProcess, log_weighted_sum, units_to_equivalent
 from harness.checker.outcome import StatisticRow, Word
 from harness.checker.tolerance import (
     CAP,
     SPARSE_SHARE,
     Tolerance,
-    clipped_mean,
-    decisive_flips,
+    clipped_means,
+    decisive_shares,
 )
+from harness.checker.trail import Trail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:
-    """One statistic of one prompt, and what its mean may be."""
+    """One statistic of prompts, and what its mean may be."""
 
     name: str
-    of: Callable[[Distance, Tolerance], float]
+    of: Callable[[Distances, Tolerance], Floats]  # (P,)
     tau: Callable[[Tolerance], float]
     cap: float  # c_unit / tau: the value of one unit is clipped here
 
 
 STATISTICS = (
     Statistic(
-        name="A", of=lambda x, t: clipped_mean(x.d, t.c_token), tau=lambda t: t.tau_a, cap=CAP
+        name="A",
+        of=lambda x, t: clipped_means(x.d, x.bounds, t.c_token),
+        tau=lambda t: t.tau_a,
+        cap=CAP,
     ),
-    Statistic(name="K", of=lambda x, _: float(x.divergence.mean()), tau=lambda t: t.tau_k, cap=CAP),
+    Statistic(
+        name="K", of=lambda x, _: means(x.divergence, x.bounds), tau=lambda t: t.tau_k, cap=CAP
+    ),
     Statistic(
         name="F",
-        of=lambda x, t: decisive_flips(x.flip, x.margin, t.m0),
+        of=lambda x, t: decisive_shares(x.flip, x.margin, x.bounds, t.m0),
         tau=lambda t: t.tau_f,
         cap=CAP,
     ),
     Statistic(
         name="S",
-        of=lambda x, t: float(worst_segment(x.d)[0] > t.s0),
+        of=lambda x, t: (worst_segments(x.d, x.bounds) > t.s0).astype(np.float64),
         tau=lambda _: SPARSE_SHARE,
         cap=1 / SPARSE_SHARE,
     ),
@@ -70,14 +80,13 @@ class _Series:
         self.tau = statistic.tau(tolerance)
         self.process = EProcess(population=population, mean=1 / statistic.cap)
         self.sum = 0.0
-        self.path: list[tuple[float, float]] = []  # (log E_diff, log E_eq) after each unit
+        self.trail = Trail()
 
-    def add(self, distance: Distance) -> None:
-        value = self.statistic.of(distance, self.tolerance)
+    def extend(self, distances: Distances) -> None:
+        values = self.statistic.of(distances, self.tolerance)
         ceiling = self.statistic.cap * self.tau
-        self.sum += value
-        self.process.extend([min(value, ceiling) / ceiling])
-        self.path.append((self.process.log_different, self.process.log_equivalent))
+        self.trail.extend(self.process.extend(np.minimum(values, ceiling) / ceiling))
+        self.sum += float(values.sum())
 
 
 class Judge:
@@ -92,14 +101,17 @@ class Judge:
         beta: float,
         statistics: Sequence[Statistic] = STATISTICS,
         own: Mapping[str, Sequence[Statistic]] | None = None,
+        together: bool = False,
     ) -> None:
         """`groups`: name -> (how many prompts there are, what they are held to).
 
         `own`: name -> what that group is judged by instead of `statistics`.
+        `together`: no two groups share a prompt, so that what they show may be multiplied.
         """
         self.level = level
         self.alpha = alpha
         self.beta = beta
+        self._together = together
         self._series = {
             name: [_Series(one, population, tolerance) for one in (own or {}).get(name, statistics)]
             for name, (population, tolerance) in groups.items()
@@ -107,8 +119,12 @@ class Judge:
 
     def add(self, group: str, distance: Distance) -> None:
         """One more prompt of `group`."""
+        self.extend(group, Distances.of(distance))
+
+    def extend(self, group: str, distances: Distances) -> None:
+        """Further prompts of `group`, in the order in which they are drawn."""
         for series in self._series[group]:
-            series.add(distance)
+            series.extend(distances)
 
     def settled(self, group: str) -> bool:
         """Whether every statistic of the group has shown EQUIVALENT: no need to draw on."""
@@ -119,10 +135,20 @@ class Judge:
         return self._series[group][0].process.drawn
 
     def log_different(self) -> float:
-        """ln of the weighted sum of all E_diff; the weights are equal and sum to 1."""
-        series = [s for group in self._series.values() for s in group]
-        weight = 1 / len(series)
-        return log_weighted_sum([weight] * len(series), [s.process.log_different for s in series])
+        """ln of the weighted sum of all E_diff; the weights sum to 1.
+
+        Groups that share no prompt are drawn independently, so that the product of their E_diff of
+        one statistic is a supermartingale too where no group is above its tolerance. Half of the
+        weight then lies on these products: a fault that is in every stratum shows in a few prompts
+        of all of them together.
+        """
+        alone = [[s.process.log_different for s in group] for group in self._series.values()]
+        logs = [log for group in alone for log in group]
+        if not self._together:
+            return log_weighted_sum([1 / len(logs)] * len(logs), logs)
+        products = [sum(of_one) for of_one in zip(*alone, strict=True)]
+        weights = [0.5 / len(logs)] * len(logs) + [0.5 / len(products)] * len(products)
+        return log_weighted_sum(weights, logs + products)
 
     def word(self) -> Word:
         if self.log_different() >= -math.log(self.alpha):
@@ -136,10 +162,13 @@ class Judge:
         rows = [self._row(group, s) for group, series in self._series.items() for s in series]
         return tuple(sorted(rows, key=lambda row: -row.log10_different))
 
-    def paths(self) -> dict[str, list[tuple[float, float]]]:
-        """(log10 E_diff, log10 E_eq) after each prompt, by "group statistic"."""
+    def paths(self) -> dict[str, list[tuple[int, float, float]]]:
+        """(prompts drawn, log10 E_diff, log10 E_eq), by "group statistic"; of many, some."""
         return {
-            f"{group} {s.statistic.name}": [(_log10(a), _log10(b)) for a, b in s.path]
+            f"{group} {s.statistic.name}": [
+                (drawn, _log10(different), _log10(equivalent))
+                for drawn, different, equivalent in s.trail.points()
+            ]
             for group, series in self._series.items()
             for s in series
         }

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.base.record import Bools, Floats
-from harness.checker.distance import worst_segment
+from harness.base.record import Bools, Bounds, Floats, whole
+from harness.checker.distance import means, worst_segment
 from harness.checker.quantiles import Counts
 from harness.recording import PoolUnit
 
@@ -205,11 +205,21 @@ def _tolerance(stratum: str, spread: _Spread, clipped: _Clipped, gamma: float) -
     )
 
 
+def clipped_means(d: Floats, bounds: Bounds, c_token: float) -> Floats:
+    """A (P,) of each sequence: the mean of min(|d|, c_token), nats."""
+    return means(np.minimum(np.abs(d), c_token), bounds)
+
+
+def decisive_shares(flip: Bools, margin: Floats, bounds: Bounds, m0: float) -> Floats:
+    """F (P,) of each sequence: the share of tokens whose top-1 differs and was no near tie."""
+    return means((flip & (margin > m0)).astype(np.float64), bounds)
+
+
 def clipped_mean(d: Floats, c_token: float) -> float:
-    """A of one sequence: the mean of min(|d|, c_token), nats."""
-    return float(np.minimum(np.abs(d), c_token).mean())
+    """A of one sequence."""
+    return float(clipped_means(d, whole(d), c_token)[0])
 
 
 def decisive_flips(flip: Bools, margin: Floats, m0: float) -> float:
-    """F of one sequence: the share of tokens whose top-1 differs and was no near tie."""
-    return float((flip & (margin > m0)).mean())
+    """F of one sequence."""
+    return float(decisive_shares(flip, margin, whole(margin), m0)[0])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness import evidence
 from harness.base.errors import RequestError
 from harness.base.record import Scores
 from harness.checker import forced
@@ -42,6 +44,7 @@ def run(check: Check) -> tuple[Word, list[str]]:
         groups={s: (len(trace.members(s)), check.tolerances.of(s)) for s in strata},
         alpha=settings.alpha * SHARES["L2"],
         beta=settings.beta,
+        together=True,
     )
     check.judges.append(judge)
     orders = {
@@ -57,6 +60,15 @@ def run(check: Check) -> tuple[Word, list[str]]:
         _ask_alone(check)
     lacking = [*too_long, *_one_stratum(trace.strata), *_too_few(given, check.top_k)]
     return askable.at_best_inconclusive(judge.word(), telling.explain(judge), lacking)
+
+
+def rejudge(judge: Judge, path: Path) -> None:
+    """`judge`, a fresh one, takes what a check has found, from its evidence, prompt by prompt.
+
+    K and F are of the values as they are written, float32.
+    """
+    for stratum, distances in evidence.distances(path, level="L2"):
+        judge.extend(stratum, distances)
 
 
 def _one_stratum(strata: Sequence[str]) -> list[str]:

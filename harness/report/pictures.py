@@ -7,8 +7,10 @@ are classes of report.css; a dash, a mark or a number always says the same as th
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from harness.report.text import label, number, odds, power, shown
@@ -18,7 +20,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 428, 26, 222
 LOWEST_EVIDENCE = -4.0  # log10: lines that go lower leave the picture
 ABOVE_NEEDED = 3.0  # log10: how far above the line the picture goes
 
-Paths = Mapping[str, Sequence[Sequence[float]]]  # "group statistic" -> (log10 E_diff, log10 E_eq)
+# "group statistic" -> (prompts drawn, log10 E_diff, log10 E_eq)
+Paths = Mapping[str, Sequence[Sequence[float]]]
 Point = tuple[float, float]
 
 
@@ -161,13 +164,16 @@ def by_class(candidate: Sequence[Mapping[str, Any]], benign: Sequence[Mapping[st
 def evidence_paths(level: str, paths: Paths, *, side: int, needed: float) -> str:
     """log10 evidence against prompts drawn. side 0: for DIFFERENT, where the mean of all series
     decides; side 1: for EQUIVALENT, where the weakest does. `needed` is a log10."""
-    series = {name: [0.0, *(point[side] for point in path)] for name, path in paths.items()}
-    ranked = sorted(series, key=lambda name: series[name][-1], reverse=side == 0)
-    longest = max(len(values) for values in series.values())
-    reached = [v for values in series.values() for v in values]
+    series = {
+        name: [(0.0, 0.0), *((drawn, logs[side]) for drawn, *logs in path)]
+        for name, path in paths.items()
+    }
+    ranked = sorted(series, key=lambda name: series[name][-1][1], reverse=side == 0)
+    longest = max(points[-1][0] for points in series.values())
+    reached = [log for points in series.values() for _, log in points]
     low = max(math.floor(min(reached)), LOWEST_EVIDENCE)
     high = min(max(*reached, needed + 0.5), needed + ABOVE_NEEDED)
-    x = Scale(0, max(longest - 1, 1), LEFT, RIGHT - 4)
+    x = Scale(0, max(longest, 1), LEFT, RIGHT - 4)
     y = Scale(low, high, BOTTOM, TOP)
     parts = [_grid([(y(e), power(e)) for e in _thinned(int(low), int(high), 6)])]
     for tick in _linear(x.high)[1]:
@@ -178,12 +184,13 @@ def evidence_paths(level: str, paths: Paths, *, side: int, needed: float) -> str
     if side == 0:
         lines.append(_line(_points(x, y, _mean_path(list(series.values()))), "mean"))
     first = series[ranked[0]]
+    last = first[-1][1]
     parts.append(_window([*lines, _line(_points(x, y, first), "candidate")]))
-    parts.append(_dot((x(len(first) - 1), y(first[-1])), "candidate", hollow=False))
+    parts.append(_dot((x(first[-1][0]), y(last)), "candidate", hollow=False))
     word, which = (("DIFFERENT", "strongest"), ("EQUIVALENT", "weakest"))[side]
     parts.append(_text(0, 12, f"{which}: {label(ranked[0])}", "start", "strong"))
     parts.append(_text(RIGHT, HEIGHT - 8, "prompts drawn of a group", "end"))
-    words = f"{which} of {len(series)} series: {shown(ranked[0])}, {odds(series[ranked[0]][-1])}."
+    words = f"{which} of {len(series)} series: {shown(ranked[0])}, {odds(last)}."
     return _svg(
         f"evidence-{shown(level)}-{side}", f"{shown(level)}: evidence for {word}", words, parts
     )
@@ -222,19 +229,20 @@ def _anchor(x: Scale, at: float) -> str:
     return "start" if at < x.start + 50 else "middle"
 
 
-def _mean_path(series: Sequence[Sequence[float]]) -> list[float]:
+def _mean_path(series: Sequence[Sequence[Point]]) -> list[Point]:
     """log10 of the equally weighted sum of the evidence; a series that stopped keeps its last."""
-    path: list[float] = []
-    for n in range(max(map(len, series))):
-        logs = [values[min(n, len(values) - 1)] for values in series]
+    path: list[Point] = []
+    for drawn in sorted({drawn for points in series for drawn, _ in points}):
+        before = [bisect_right(points, drawn, key=itemgetter(0)) - 1 for points in series]
+        logs = [points[i][1] for i, points in zip(before, series, strict=True)]
         highest = max(logs)
         total = sum(10 ** (log - highest) for log in logs if log - highest > -300)
-        path.append(highest + math.log10(total / len(logs)))
+        path.append((drawn, highest + math.log10(total / len(logs))))
     return path
 
 
-def _points(x: Scale, y: Scale, values: Sequence[float]) -> list[Point]:
-    return [(x(n), y.beyond(value)) for n, value in enumerate(values)]
+def _points(x: Scale, y: Scale, path: Sequence[Point]) -> list[Point]:
+    return [(x(drawn), y.beyond(log)) for drawn, log in path]
 
 
 def _linear(highest: float) -> tuple[float, list[float]]:

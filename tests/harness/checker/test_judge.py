@@ -176,3 +176,24 @@ def test_without_alternatives_only_the_given_tokens_are_judged() -> None:
         few.add("chat", distance([0.1] * 20, divergence=math.nan))
     assert few.word() is Word.DIFFERENT
     assert {row.statistic for row in few.rows()} == {"A", "S"}
+
+
+def test_a_fault_in_every_stratum_shows_in_a_few_prompts_of_all_together() -> None:
+    """Six strata of sequences far off: a prompt of each decides where the groups share none."""
+    words: dict[bool, list[Word]] = {}
+    for together in (False, True):
+        groups = {str(s): (80, TOLERANCE) for s in range(6)}
+        found = Judge(level="L2", groups=groups, alpha=0.002, beta=BETA, together=together)
+        for group in groups:
+            found.add(group, distance(np.full(64, 1.0)))
+        words.setdefault(together, []).append(found.word())
+    assert words == {False: [Word.INCONCLUSIVE], True: [Word.DIFFERENT]}
+
+
+def test_one_bad_stratum_is_not_hidden_by_the_others() -> None:
+    groups = {str(s): (80, TOLERANCE) for s in range(6)}
+    found = Judge(level="L2", groups=groups, alpha=0.002, beta=BETA, together=True)
+    for _ in range(8):
+        for group in groups:
+            found.add(group, distance(np.full(64, 1.0 if group == "3" else 0.0)))
+    assert found.word() is Word.DIFFERENT

@@ -49,7 +49,7 @@ def judged(values: Floats, others: Floats) -> tuple[bool, bool]:
         judge.add("chat", distance([a] * 4, divergence=k))
         different |= judge.word() is Word.DIFFERENT
     paths = judge.paths()
-    log10 = max(equivalent for name in AT_TOLERANCE for _, equivalent in paths[name])
+    log10 = max(equivalent for name in AT_TOLERANCE for _, _, equivalent in paths[name])
     return different, log10 >= -np.log10(BETA / len(AT_TOLERANCE))
 
 
