@@ -18,7 +18,7 @@ from harness import evidence
 from harness.base.errors import ConfigError
 from harness.base.record import Distance
 from harness.checker import forced
-from harness.checker.judge import Judge
+from harness.checker.judge import STATISTICS, Judge, Statistic
 from harness.checker.outcome import StatisticRow, Word
 from harness.checker.shares import SHARES
 from harness.checker.tolerance import ClassTolerances
@@ -75,11 +75,16 @@ class Outcome:
 
 
 def judged(
-    distances: Sequence[Distance], corpus: Corpus, tolerances: ClassTolerances, settings: Settings
+    distances: Sequence[Distance],
+    corpus: Corpus,
+    tolerances: ClassTolerances,
+    settings: Settings,
+    statistics: Sequence[Statistic] = STATISTICS,
 ) -> Outcome:
     """As `levels.forced` does while it asks."""
     judge = Judge(
         level="L2",
+        statistics=statistics,
         groups={s: (len(rows), tolerances.of(s)) for s, rows in corpus.strata.items()},
         alpha=settings.alpha * SHARES["L2"],
         beta=settings.beta,

@@ -7,26 +7,35 @@ What stands between their answers is taken `share` times:
     F    a token that the fault flips does so once share times its change of the margin is as
          large as the margin; beyond the whole fault (share 1) no further token flips
 
-K is the sharper one: where A has doubled, K is four times as large. So that an engine whose A
-stands at its tolerance is a null, `of_a_alone` leaves K and F as they are in the healthy engine.
+The size of an effect is a mean over the prompts of a stratum, each clipped as the verdict clips it,
+in tolerances: at 1 and below it is a null of the statistic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.base.record import Distance
-from harness.base.record import Distances as Judged
-from harness.checker.judge import STATISTICS
-from harness.checker.tolerance import ClassTolerances, Tolerance, clipped_mean
+from harness.checker.judge import STATISTICS, Statistic
+from harness.checker.tolerance import ClassTolerances, Tolerance
 from scripts.answer_sets import Corpus
 
+A = STATISTICS[0]
 LARGEST_SHARE = 2.0**20  # of the fault: what is not reached by then is beyond the clip
+HALVINGS = 40
 Distances = Sequence[Distance]  # by row of the trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """All sequences as an engine between the two would have scored them."""
+
+    distances: Distances
+    shares: Mapping[str, float]  # of the fault, in each stratum
 
 
 def between(healthy: Distance, faulty: Distance, share: float) -> Distance:
@@ -42,25 +51,38 @@ def between(healthy: Distance, faulty: Distance, share: float) -> Distance:
     )
 
 
-def of_a_alone(healthy: Distances, made: Distances) -> list[Distance]:
-    """The effect in d alone."""
-    return [
-        replace(m, divergence=h.divergence, flip=h.flip) for h, m in zip(healthy, made, strict=True)
-    ]
+def in_tau(statistic: Statistic, distance: Distance, tolerance: Tolerance) -> float:
+    """One unit, clipped."""
+    return min(statistic.of_one(distance, tolerance) / statistic.tau(tolerance), statistic.cap)
 
 
-def share_for(
-    pairs: Sequence[tuple[Distance, Distance]], tolerance: Tolerance, tau: float
-) -> float | None:
-    """The share that brings the mean of A over (healthy, faulty) to `tau` times its tolerance.
+def series(
+    distances: Distances, corpus: Corpus, tolerances: ClassTolerances
+) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
+    """(stratum, statistic) -> its units, in tau, by the stratum's rows."""
+    return {
+        (stratum, one.name): np.array(
+            [in_tau(one, distances[row], tolerances.of(stratum)) for row in rows]
+        )
+        for stratum, rows in corpus.strata.items()
+        for one in STATISTICS
+    }
 
-    None where none does: the healthy engine is further off, or A is clipped before it comes to it.
+
+def furthest(
+    distances: Distances, corpus: Corpus, tolerances: ClassTolerances
+) -> tuple[float, str, str]:
+    """The series whose mean is the most of its tau: that, stratum, statistic. At 1 and below the
+    engine is a null of all that is asked."""
+    found = series(distances, corpus, tolerances)
+    return max((float(units.mean()), *key) for key, units in found.items())
+
+
+def share_for(size: Callable[[float], float], tau: float) -> float | None:
+    """The share at which `size`, which grows with it, comes to `tau`; where it jumps, just below.
+
+    None where none does: the healthy engine is further off, or a clip comes first.
     """
-
-    def size(share: float) -> float:
-        values = [clipped_mean(h.d + share * (f.d - h.d), tolerance.c_token) for h, f in pairs]
-        return float(np.mean(values)) / tolerance.tau_a
-
     low, high = 0.0, 1.0
     if size(low) > tau:
         return None
@@ -68,46 +90,42 @@ def share_for(
         low, high = high, 2 * high
         if high > LARGEST_SHARE:
             return None
-    for _ in range(60):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if size(middle) < tau else (low, middle)
-    return low  # not `high`: an effect of 1 tau is to be a null
+        low, high = (middle, high) if size(middle) <= tau else (low, middle)
+    return low
 
 
-def scaled(
-    healthy: Distances,
-    faulty: Distances,
-    corpus: Corpus,
-    tolerances: ClassTolerances,
-    tau: float,
-) -> tuple[list[Distance], dict[str, float]] | None:
-    """All sequences, with the mean of A at `tau` in each stratum; the share in each.
-
-    None where a stratum does not come to it.
-    """
+def with_a_at(
+    tau: float, healthy: Distances, faulty: Distances, corpus: Corpus, tolerances: ClassTolerances
+) -> Made | None:
+    """The mean of A stands at `tau` in each stratum, each with a share of its own."""
     distances, shares = list(healthy), dict[str, float]()
     for stratum, rows in corpus.strata.items():
-        pairs = [(healthy[row], faulty[row]) for row in rows]
-        share = share_for(pairs, tolerances.of(stratum), tau)
+        tolerance = tolerances.of(stratum)
+
+        def size(share: float, rows: Sequence[int] = rows, held: Tolerance = tolerance) -> float:
+            made = (between(healthy[row], faulty[row], share) for row in rows)
+            return float(np.mean([in_tau(A, one, held) for one in made]))
+
+        share = share_for(size, tau)
         if share is None:
             return None
         shares[stratum] = share
-        for row, (h, f) in zip(rows, pairs, strict=True):
-            distances[row] = between(h, f, share)
-    return distances, shares
+        for row in rows:
+            distances[row] = between(healthy[row], faulty[row], share)
+    return Made(distances=distances, shares=shares)
 
 
-def in_tau(
-    distances: Distances, corpus: Corpus, tolerances: ClassTolerances
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Statistic -> its value of each row, in its tolerance; of S in bad sequences (0 or 1)."""
-    found = {one.name: np.zeros(len(distances)) for one in STATISTICS}
-    for stratum, rows in corpus.strata.items():
-        tolerance = tolerances.of(stratum)
-        for one in STATISTICS:
-            unit = 1.0 if one.name == "S" else one.tau(tolerance)
-            for row in rows:
-                found[one.name][row] = (
-                    float(one.of(Judged.of(distances[row]), tolerance)[0]) / unit
-                )
-    return found
+def with_furthest_at(
+    tau: float, healthy: Distances, faulty: Distances, corpus: Corpus, tolerances: ClassTolerances
+) -> Made | None:
+    """The furthest of all series stands at `tau` or, for S and F jump, just below: one share."""
+
+    def made(share: float) -> list[Distance]:
+        return [between(h, f, share) for h, f in zip(healthy, faulty, strict=True)]
+
+    share = share_for(lambda s: furthest(made(s), corpus, tolerances)[0], tau)
+    if share is None:
+        return None
+    return Made(distances=made(share), shares=dict.fromkeys(corpus.strata, share))

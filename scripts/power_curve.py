@@ -1,15 +1,17 @@
 """Power against effect size: `power_curve.py TRACE --healthy A.parquet --faulty B.parquet`.
 
-Two answer files of `benign_answers`, of a right engine and of a real fault: `effect_sizes` makes
-engines of them whose mean of A stands at 0.5 to 8 tau in every stratum, and, last, the fault as it
-is. Each is judged in many orders of the real prompts, by the product's own rule (L2 with its share
-of alpha) and by `fixed_size_test` at the same alpha.
+Two answer files of `benign_answers`, of a right engine and of a real fault, of which
+`effect_sizes` makes engines with 0.5 to 8 tau. Each is judged in many orders of the real prompts.
 
-The e-process is shown with the effect in A alone, where 1 tau and less are nulls, and with K and F
-as the fault has them. The last column of the second table is what comes of looking at the fixed
-test after each round of the product instead of once: at 1 tau and below a false alarm.
+    a_alone     the mean of A stands there in every stratum, and A alone is judged: by the e-process
+                (alpha of L2), and by `fixed_size_test` at the same alpha. Its last column is what
+                comes of looking at that test after each round instead of once: at 1 tau and below
+                a false alarm
+    whole_rule  the furthest of all statistics and strata stands there, and all are judged, as L2
+                does; last, the fault as it is
 
-A is clipped at c_token: an effect beyond it is no effect of A, and its row is empty.
+An effect beyond a clip, or smaller than the healthy engine's own error, cannot be made: its row is
+empty.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -29,23 +31,24 @@ import orjson
 from harness import session
 from harness.base import atomic
 from harness.base.errors import ConfigError, EnginediffError
-from harness.base.record import Distance
 from harness.checker import forced
+from harness.checker.judge import STATISTICS, Statistic
 from harness.checker.outcome import Word
 from harness.checker.shares import SHARES
-from harness.checker.tolerance import CAP, ClassTolerances
+from harness.checker.tolerance import ClassTolerances
 from harness.levels.state import Settings
 from harness.recording import Trace
-from scripts.answer_sets import AnswerSet, Corpus, Outcome, corpus_of, judged, of_file
-from scripts.effect_sizes import in_tau, of_a_alone, scaled
+from scripts.answer_sets import Corpus, Outcome, corpus_of, judged, of_file
+from scripts.effect_sizes import A, Distances, Made, furthest, series, with_a_at, with_furthest_at
 from scripts.fixed_size_test import Fixed, fixed
 
-EFFECTS = (0.5, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 8.0)  # mean of A, in tau
+EFFECTS = (0.5, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 8.0)  # tau
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sequential:
-    """The e-process: shares of orders, medians of what was drawn."""
+class Drawn:
+    """What the e-process says: shares of the orders, medians of what was drawn."""
 
     different: float
     equivalent: float
@@ -55,51 +58,73 @@ class Sequential:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """One effect size, and what both make of it."""
+class OfA:
+    """A alone."""
 
-    a_tau: float  # mean over all sequences, as are the following three
-    k_tau: float
-    f_tau: float
-    bad: float  # share of sequences
     shares: Mapping[str, float]  # of the fault, in each stratum
-    sequential: Sequential  # the effect in A (and S) alone
-    with_k_and_f: Sequential
+    e_process: Drawn
     fixed: Fixed
 
 
-def measured(
-    healthy: Sequence[Distance],
-    made: Sequence[Distance],
-    shares: Mapping[str, float],
-    corpus: Corpus,
-    tolerances: ClassTolerances,
-    settings: Sequence[Settings],
-) -> Effect:
-    """One engine, in all orders."""
-    values = in_tau(made, corpus, tolerances)
-    orders = np.array([in_turn(corpus, one.seed) for one in settings])  # (runs, N)
-    strata = len(corpus.strata)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfAll:
+    """The whole rule of L2."""
 
-    def in_all(distances: Sequence[Distance]) -> Sequential:
-        return sequential([judged(distances, corpus, tolerances, one) for one in settings])
+    share: float  # of the fault
+    furthest: str  # which statistic, and in which stratum
+    tau: float  # how far that is; `means` are the others, averaged over strata
+    means: Mapping[str, float]
+    e_process: Drawn
 
-    return Effect(
-        a_tau=float(values["A"].mean()),
-        k_tau=float(values["K"].mean()),
-        f_tau=float(values["F"].mean()),
-        bad=float(values["S"].mean()),
-        shares=shares,
-        sequential=in_all(of_a_alone(healthy, made)),
-        with_k_and_f=in_all(made),
-        fixed=fixed(
-            np.minimum(values["A"], CAP)[orders],
-            np.array(corpus.tokens_of, dtype=np.float64)[orders],
-            strata=strata,
-            alpha=settings[0].alpha * SHARES["L2"],
-            looks=[strata * n for n in (2, 4, *range(8, orders.shape[1] // strata + 1, 8))],
-        ),
-    )
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """What engines are judged by."""
+
+    corpus: Corpus
+    tolerances: ClassTolerances
+    settings: Sequence[Settings]  # one an order
+
+    def drawn(self, made: Made, statistics_: Sequence[Statistic]) -> Drawn:
+        return summed(
+            [
+                judged(made.distances, self.corpus, self.tolerances, one, statistics_)
+                for one in self.settings
+            ]
+        )
+
+    def of_a(self, made: Made) -> OfA:
+        found = series(made.distances, self.corpus, self.tolerances)
+        values = np.zeros(len(made.distances))  # of A, by row
+        for stratum, rows in self.corpus.strata.items():
+            values[list(rows)] = found[stratum, A.name]
+        orders = np.array([in_turn(self.corpus, one.seed) for one in self.settings])  # (runs, N)
+        strata = len(self.corpus.strata)
+        return OfA(
+            shares=made.shares,
+            e_process=self.drawn(made, [A]),
+            fixed=fixed(
+                values[orders],
+                np.array(self.corpus.tokens_of, dtype=np.float64)[orders],
+                strata=strata,
+                alpha=self.settings[0].alpha * SHARES["L2"],
+                looks=[strata * n for n in (2, 4, *range(8, orders.shape[1] // strata + 1, 8))],
+            ),
+        )
+
+    def of_all(self, made: Made) -> OfAll:
+        tau, stratum, name = furthest(made.distances, self.corpus, self.tolerances)
+        found = series(made.distances, self.corpus, self.tolerances)
+        by_name: dict[str, list[float]] = {}
+        for (_, statistic), units in found.items():
+            by_name.setdefault(statistic, []).append(float(units.mean()))
+        return OfAll(
+            share=next(iter(made.shares.values())),
+            furthest=f"{name} in {stratum}",
+            tau=tau,
+            means={statistic: statistics.fmean(means) for statistic, means in by_name.items()},
+            e_process=self.drawn(made, STATISTICS),
+        )
 
 
 def in_turn(corpus: Corpus, seed: int) -> list[int]:
@@ -108,9 +133,9 @@ def in_turn(corpus: Corpus, seed: int) -> list[int]:
     return [row for places in zip(*orders, strict=False) for row in places]
 
 
-def sequential(outcomes: Sequence[Outcome]) -> Sequential:
+def summed(outcomes: Sequence[Outcome]) -> Drawn:
     counts = Counter(one.word for one in outcomes)
-    return Sequential(
+    return Drawn(
         different=counts[Word.DIFFERENT] / len(outcomes),
         equivalent=counts[Word.EQUIVALENT] / len(outcomes),
         inconclusive=counts[Word.INCONCLUSIVE] / len(outcomes),
@@ -119,77 +144,86 @@ def sequential(outcomes: Sequence[Outcome]) -> Sequential:
     )
 
 
-def curve(
-    healthy: AnswerSet,
-    faulty: AnswerSet,
-    corpus: Corpus,
-    tolerances: ClassTolerances,
-    settings: Sequence[Settings],
-) -> dict[str, Effect | None]:
+def curves(
+    healthy: Distances, faulty: Distances, judging: Judging
+) -> tuple[dict[str, OfA | None], dict[str, OfAll | None]]:
     """Effect -> what is made of it; None where it cannot be made of this fault."""
-    found: dict[str, Effect | None] = {}
+    of_a: dict[str, OfA | None] = {}
+    of_all: dict[str, OfAll | None] = {}
+    corpus, tolerances = judging.corpus, judging.tolerances
     for tau in EFFECTS:
-        announce(f"{tau:g} tau")
-        made = scaled(healthy.distances, faulty.distances, corpus, tolerances, tau)
-        found[f"{tau:g} tau"] = (
-            None
-            if made is None
-            else measured(healthy.distances, *made, corpus, tolerances, settings)
-        )
+        announce(name := f"{tau:g} tau")
+        made = with_a_at(tau, healthy, faulty, corpus, tolerances)
+        of_a[name] = None if made is None else judging.of_a(made)
+        made = with_furthest_at(tau, healthy, faulty, corpus, tolerances)
+        of_all[name] = None if made is None else judging.of_all(made)
     announce("as it is")
-    whole = dict.fromkeys(corpus.strata, 1.0)
-    found["as it is"] = measured(
-        healthy.distances, faulty.distances, whole, corpus, tolerances, settings
-    )
-    return found
+    whole = Made(distances=faulty, shares=dict.fromkeys(corpus.strata, 1.0))
+    of_all["as it is"] = judging.of_all(whole)
+    return of_a, of_all
 
 
-def tables(effects: Mapping[str, Effect | None], rate: float | None) -> str:
+def tables(
+    of_a: Mapping[str, OfA | None], of_all: Mapping[str, OfAll | None], rate: float | None
+) -> str:
     """Two, in Markdown. `rate`: tokens a second; None: no seconds are shown."""
-    said = "DIFFERENT | EQUIVALENT | INCONCLUSIVE | prompts | tokens | seconds"
+    words = ["DIFFERENT", "EQUIVALENT", "INCONCLUSIVE"]
+    cost = ["prompts", "tokens", "seconds"]
+    fixed_ = ["n for 99 %", "its tokens", "its seconds", "all prompts, once", "at each round"]
+    more = ["share", "furthest", "tau", *(f"{one.name}, tau" for one in STATISTICS)]
     return "\n".join(
         [
-            "The e-process, the effect in A alone; and with K and F of the fault\n",
-            f"| A | bad | {said} | K, tau | F, tau | {said} |",
-            f"|---|{'---:|' * 15}",
-            *_rows(effects, lambda one: _of_e_process(one, rate), 15),
-            "\nA test of fixed size\n",
-            "| A | prompts | tokens | seconds | with all prompts | looked at in each round |",
-            f"|---|{'---:|' * 5}",
-            *_rows(effects, lambda one: _of_fixed(one.fixed, rate), 5),
+            "A alone: the e-process, and a test of fixed size\n",
+            *_table(["A", *words, *cost, *fixed_], of_a, lambda one: _of_a(one, rate)),
+            "\nThe whole rule of L2\n",
+            *_table(["at", *more, *words, *cost], of_all, lambda one: _of_all(one, rate)),
         ]
     )
 
 
-def _rows(
-    effects: Mapping[str, Effect | None], cells: Callable[[Effect], list[str]], width: int
+def _table(
+    header: Sequence[str], rows: Mapping[str, T | None], cells: Callable[[T], list[str]]
 ) -> list[str]:
+    blank = ["-"] * (len(header) - 1)
     return [
-        f"| {' | '.join([name, *(['-'] * width if one is None else cells(one))])} |"
-        for name, one in effects.items()
+        f"| {' | '.join(header)} |",
+        f"|---|{'---:|' * len(blank)}",
+        *(
+            f"| {' | '.join([name, *(blank if one is None else cells(one))])} |"
+            for name, one in rows.items()
+        ),
     ]
 
 
-def _of_e_process(one: Effect, rate: float | None) -> list[str]:
-    def said(drawn: Sequential) -> list[str]:
-        return [
-            *(f"{share:.1%}" for share in (drawn.different, drawn.equivalent, drawn.inconclusive)),
-            f"{drawn.prompts:.0f}",
-            f"{drawn.tokens:,.0f}",
-            _seconds(drawn.tokens, rate),
-        ]
-
-    more = [f"{one.k_tau:.3g}", f"{one.f_tau:.3g}"]
-    return [f"{one.bad:.1%}", *said(one.sequential), *more, *said(one.with_k_and_f)]
-
-
-def _of_fixed(test: Fixed, rate: float | None) -> list[str]:
+def _of_a(one: OfA, rate: float | None) -> list[str]:
+    test = one.fixed
     return [
+        *_drawn(one.e_process, rate),
         "-" if test.prompts is None else f"{test.prompts}",
         "-" if test.tokens is None else f"{test.tokens:,.0f}",
         _seconds(test.tokens, rate),
         f"{test.different_with_all:.1%}",
         f"{test.different_by_peeking:.1%}",
+    ]
+
+
+def _of_all(one: OfAll, rate: float | None) -> list[str]:
+    means = [f"{one.means[statistic.name]:.3g}" for statistic in STATISTICS]
+    return [
+        f"{one.share:.3g}",
+        one.furthest,
+        f"{one.tau:.3g}",
+        *means,
+        *_drawn(one.e_process, rate),
+    ]
+
+
+def _drawn(one: Drawn, rate: float | None) -> list[str]:
+    return [
+        *(f"{share:.1%}" for share in (one.different, one.equivalent, one.inconclusive)),
+        f"{one.prompts:.0f}",
+        f"{one.tokens:,.0f}",
+        _seconds(one.tokens, rate),
     ]
 
 
@@ -209,7 +243,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--permutations", type=int, default=200)
     parser.add_argument("--tokens-per-second", type=float, help="of the engine, for seconds")
     parser.add_argument("-o", "--output", type=Path, help="JSON")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.permutations < 1:
+        parser.error(f"--permutations {options.permutations}: must be 1 or more")
+    return options
 
 
 def run(options: argparse.Namespace) -> None:
@@ -217,13 +254,16 @@ def run(options: argparse.Namespace) -> None:
     healthy, faulty = of_file(trace, options.healthy), of_file(trace, options.faulty)
     if healthy.numerics != faulty.numerics:
         raise ConfigError(f"{healthy.name} is {healthy.numerics}, {faulty.name} {faulty.numerics}")
-    settings = [
-        session.settings(trace, seed=seed, alpha=None, beta=None)
-        for seed in range(options.permutations)
-    ]
-    tolerances = session.tolerances_of(trace, healthy.numerics)
-    effects = curve(healthy, faulty, corpus_of(trace), tolerances, settings)
-    print(tables(effects, options.tokens_per_second))
+    judging = Judging(
+        corpus=corpus_of(trace),
+        tolerances=session.tolerances_of(trace, healthy.numerics),
+        settings=[
+            session.settings(trace, seed=seed, alpha=None, beta=None)
+            for seed in range(options.permutations)
+        ],
+    )
+    of_a, of_all = curves(healthy.distances, faulty.distances, judging)
+    print(tables(of_a, of_all, options.tokens_per_second))
     if options.output is not None:
         document: dict[str, Any] = {
             "schema": 1,
@@ -231,11 +271,12 @@ def run(options: argparse.Namespace) -> None:
             "numerics": healthy.numerics,
             "healthy": healthy.name,
             "faulty": faulty.name,
-            "alpha": settings[0].alpha * SHARES["L2"],
-            "beta": settings[0].beta,
-            "permutations": len(settings),
+            "alpha": judging.settings[0].alpha * SHARES["L2"],
+            "beta": judging.settings[0].beta,
+            "permutations": options.permutations,
             "tokens_per_second": options.tokens_per_second,
-            "effects": {k: None if v is None else asdict(v) for k, v in effects.items()},
+            "a_alone": {k: None if v is None else asdict(v) for k, v in of_a.items()},
+            "whole_rule": {k: None if v is None else asdict(v) for k, v in of_all.items()},
         }
         flags = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         atomic.write_bytes(options.output, orjson.dumps(document, option=flags))

@@ -26,11 +26,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from harness import session
 from harness.checker.eprocess import THETAS, TIE, EProcess
 from harness.checker.judge import STATISTICS, Judge
 from harness.checker.outcome import Word
 from harness.checker.shares import SHARES
-from harness.checker.tolerance import CAP, SPARSE_SHARE, Tolerance, clipped_mean
+from harness.checker.tolerance import CAP, SPARSE_SHARE, Tolerance
 from harness.recording import Trace
 
 Array = npt.NDArray[np.float64]
@@ -93,24 +94,39 @@ def few_large(rng: np.random.Generator, size: tuple[int, ...]) -> Array:
 
 
 def like_pool(vectors: Array, rng: np.random.Generator, size: tuple[int, ...]) -> Array:
-    """Prompts of one benign configuration in one stratum, drawn with replacement."""
-    chosen = vectors[rng.integers(len(vectors), size=size[:-1])]
-    return np.take_along_axis(chosen, rng.integers(vectors.shape[1], size=size), axis=-1)
+    """Prompts of one benign configuration in one stratum, drawn with replacement: A and K of the
+    same prompts, and F all or nothing."""
+    chosen = vectors[rng.integers(len(vectors), size=size[:-2])]  # (..., 2, prompts)
+    prompts = rng.integers(vectors.shape[-1], size=(*size[:-2], 1, size[-1]))
+    found = np.take_along_axis(chosen, prompts, axis=-1)
+    return np.concatenate([found, all_or_nothing((*size[:-2], 1, size[-1]))], axis=-2)
+
+
+def all_or_nothing(size: tuple[int, ...]) -> Array:
+    """As many prompts at their clip as `scaled` needs, one that makes up the sum, the rest 0."""
+    return np.broadcast_to(10.0 ** (-3.0 * np.arange(size[-1])), size)
 
 
 def pool_vectors(trace: Trace) -> Array:
-    """(configurations x strata x 2, prompts): mean |d| and divergence of each prompt in the pool.
+    """(configurations x strata, 2, prompts): A and K of each prompt in the pool, as in a check.
 
-    Left out: what agrees to the bit in over half of the prompts, for it cannot be scaled to tau.
+    Left out: what agrees to the bit in over half of the prompts, for it cannot be scaled to tau. F
+    is 0 in a pool, and where it is not, one token that flips is a unit at its clip: ValueError for
+    a trace where it would be less.
     """
-    found: dict[tuple[str, str, str], list[float]] = {}
-    for unit in trace.pool():
-        key = (unit.configuration, unit.stratum)
-        found.setdefault((*key, "A"), []).append(clipped_mean(unit.distance.d, math.inf))
-        found.setdefault((*key, "K"), []).append(float(unit.distance.divergence.mean()))
+    longest = max(trace.tokens_of)
+    found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    for numerics in (table["numerics"] for table in trace.manifest["tolerances"]):
+        tolerances = session.tolerances_of(trace, numerics)
+        if max(CAP * one.tau_f for one in tolerances.strata) > 1 / longest:
+            raise ValueError(f"{trace.path}, {numerics}: one flipped token is less than 4 tau of F")
+        for unit in trace.pool().only(numerics):
+            held = tolerances.of(unit.stratum)
+            both = tuple(one.of_one(unit.distance, held) for one in STATISTICS if one.name in "AK")
+            found.setdefault((unit.configuration, unit.stratum), []).append(both)
     shortest = min(map(len, found.values()))
-    vectors = np.array([values[:shortest] for values in found.values()])
-    return vectors[(vectors > 0).mean(axis=1) > 0.5]
+    vectors = np.array([np.transpose(values[:shortest]) for values in found.values()])
+    return vectors[((vectors > 0).mean(axis=-1) > 0.5).all(axis=-1)]
 
 
 def scaled(values: Array, target: Array) -> Array:
@@ -260,7 +276,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=10_000, help="of a null; a tenth for power")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--trace", type=Path, help="also takes the shape of its benign pool")
+    parser.add_argument("--trace", type=Path, help="also takes the shape of A, K and F from it")
     options = parser.parse_args()
     shapes: dict[str, Shape] = {
         "constant with jitter": jitter,

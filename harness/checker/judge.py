@@ -44,6 +44,10 @@ class Statistic:
     tau: Callable[[Tolerance], float]
     cap: float  # c_unit / tau: the value of one unit is clipped here
 
+    def of_one(self, distance: Distance, tolerance: Tolerance) -> float:
+        """Of a single prompt."""
+        return float(self.of(Distances.of(distance), tolerance)[0])
+
 
 STATISTICS = (
     Statistic(

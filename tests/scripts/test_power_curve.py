@@ -7,18 +7,19 @@ import pytest
 from scipy.stats import binom
 
 from harness.base.record import Distance
-from harness.checker.tolerance import calibrate, clipped_mean
+from harness.checker.tolerance import CAP, calibrate
 from scripts import power_curve
 from scripts.answer_sets import units
-from scripts.effect_sizes import between, in_tau, scaled, share_for
+from scripts.effect_sizes import Made, between, furthest, series, with_a_at, with_furthest_at
 from scripts.fixed_size_test import fixed, rejections
-from scripts.power_curve import Effect
-from tests.building import TOLERANCE, distance
+from scripts.power_curve import Judging, OfA, OfAll
+from tests.building import distance
 from tests.scripts.made_up import CORPUS, SETTINGS, TOKENS, answers, right
 
-HEALTHY = answers("healthy", "one", seed=50)
-FAULTY = answers("faulty", "one", seed=51, size=0.1, lost=3)
+HEALTHY = answers("healthy", "one", seed=50).distances
+FAULTY = answers("faulty", "one", seed=51, size=0.1, lost=3).distances
 TOLERANCES = calibrate("fp32", units(right(6), CORPUS), tuple(CORPUS.strata))
+JUDGING = Judging(corpus=CORPUS, tolerances=TOLERANCES, settings=SETTINGS * 3)
 NAMES = ("d", "divergence", "flip", "margin")
 
 
@@ -26,14 +27,28 @@ def same(a: Distance, b: Distance) -> bool:
     return all(np.allclose(getattr(a, name), getattr(b, name)) for name in NAMES)
 
 
-def at(tau: float) -> Effect:
-    made = scaled(HEALTHY.distances, FAULTY.distances, CORPUS, TOLERANCES, tau)
+def a_at(tau: float) -> Made | None:
+    return with_a_at(tau, HEALTHY, FAULTY, CORPUS, TOLERANCES)
+
+
+def furthest_at(tau: float) -> Made | None:
+    return with_furthest_at(tau, HEALTHY, FAULTY, CORPUS, TOLERANCES)
+
+
+def of_a(tau: float) -> OfA:
+    made = a_at(tau)
     assert made is not None
-    return power_curve.measured(HEALTHY.distances, *made, CORPUS, TOLERANCES, SETTINGS * 3)
+    return JUDGING.of_a(made)
+
+
+def of_all(tau: float) -> OfAll:
+    made = furthest_at(tau)
+    assert made is not None
+    return JUDGING.of_all(made)
 
 
 def test_none_of_the_fault_is_the_healthy_engine_and_all_of_it_the_faulty_one() -> None:
-    for healthy, faulty in zip(HEALTHY.distances, FAULTY.distances, strict=True):
+    for healthy, faulty in zip(HEALTHY, FAULTY, strict=True):
         assert same(between(healthy, faulty, 0), healthy)
         assert same(between(healthy, faulty, 1), faulty)
 
@@ -48,41 +63,53 @@ def test_a_divergence_grows_with_the_square_and_a_flip_when_the_margin_is_passed
     assert more.d == pytest.approx(6.0)
 
 
-@pytest.mark.parametrize("tau", [0.7, 1.0, 3.0, 5.0])
+@pytest.mark.parametrize("tau", [0.7, 1.0, 3.0])
 def test_the_mean_of_a_stands_at_the_effect_in_each_stratum_and_not_above(tau: float) -> None:
-    made = scaled(HEALTHY.distances, FAULTY.distances, CORPUS, TOLERANCES, tau)
+    made = a_at(tau)
     assert made is not None
-    values = in_tau(made[0], CORPUS, TOLERANCES)["A"]
-    for rows in CORPUS.strata.values():
-        assert values[list(rows)].mean() == pytest.approx(tau, rel=1e-9)
-        assert values[list(rows)].mean() <= tau + 1e-12
+    for (_, name), found in series(made.distances, CORPUS, TOLERANCES).items():
+        if name == "A":
+            assert found.mean() == pytest.approx(tau, rel=1e-9)
+            assert found.mean() <= tau + 1e-12
+            assert found.max() <= CAP
+
+
+@pytest.mark.parametrize("tau", [0.7, 1.0, 3.0])
+def test_one_share_brings_the_furthest_series_to_the_effect_and_none_above(tau: float) -> None:
+    made = furthest_at(tau)
+    assert made is not None
+    assert len(set(made.shares.values())) == 1
+    assert 0.8 * tau < furthest(made.distances, CORPUS, TOLERANCES)[0] <= tau
 
 
 def test_an_effect_beyond_the_clip_or_below_the_healthy_engine_cannot_be_made() -> None:
-    pairs = list(zip(HEALTHY.distances, FAULTY.distances, strict=True))
-    own = float(np.mean([clipped_mean(h.d, TOLERANCE.c_token) for h, _ in pairs]))
-    clip = TOLERANCE.c_token / TOLERANCE.tau_a
-    assert share_for(pairs, TOLERANCE, 1.01 * clip) is None
-    assert share_for(pairs, TOLERANCE, 0.99 * own / TOLERANCE.tau_a) is None
-    assert share_for(pairs, TOLERANCE, 1.01 * own / TOLERANCE.tau_a) is not None
+    assert a_at(1.01 * CAP) is None
+    assert a_at(0.3) is furthest_at(0.3) is None
+    assert furthest_at(8.0) is not None, "S goes to 20 tau"
 
 
-def test_power_grows_with_the_effect_and_what_it_costs_falls() -> None:
-    effects = [at(tau) for tau in (0.6, 1.0, 1.1, 2.0, 4.0)]
-    different = [one.sequential.different for one in effects]
+def test_power_of_a_grows_with_the_effect_and_what_it_costs_falls() -> None:
+    effects = [of_a(tau) for tau in (0.6, 1.0, 1.1, 2.0, 3.5)]
+    different = [one.e_process.different for one in effects]
     assert different == sorted(different)
-    assert different[1] == 0
-    assert different[-1] == 1
-    equivalent = [one.sequential.equivalent for one in effects]
-    assert equivalent[0] == 1
-    assert equivalent[2:] == [0, 0, 0]
-    assert effects[1].with_k_and_f.different == 1, "K and F of this fault are far beyond by then"
-    tokens = [one.sequential.tokens for one in effects[2:]]
+    assert (different[1], different[-1]) == (0, 1)
+    assert [one.e_process.equivalent for one in effects] == [1, 0, 0, 0, 0]
+    tokens = [one.e_process.tokens for one in effects[2:]]
+    assert tokens == sorted(tokens, reverse=True)
     assert tokens[0] > tokens[-1]
     sizes = [one.fixed.prompts for one in effects]
     assert sizes[:2] == [None, None]
-    assert sizes[2] is not None and sizes[-1] is not None and sizes[2] >= sizes[-1]
+    assert sizes[2] is not None and sizes[-1] is not None and sizes[2] > sizes[-1]
     assert all(one.fixed.tokens == (one.fixed.prompts or 0) * (TOKENS + 1) for one in effects[2:])
+
+
+def test_of_all_statistics_the_furthest_decides() -> None:
+    """K grows with the square: it is there long before A."""
+    null, fault = of_all(1.0), of_all(3.0)
+    assert null.e_process.different == 0
+    assert fault.e_process.different == 1
+    assert fault.furthest[0] in "KF"
+    assert fault.means["A"] < 1.5
 
 
 def nulls(runs: int, prompts: int) -> np.ndarray:
@@ -114,8 +141,10 @@ def test_the_size_is_the_smallest_with_99_per_cent_power() -> None:
 
 
 def test_the_tables_have_a_row_an_effect_and_an_empty_one_where_there_is_none() -> None:
-    text = power_curve.tables({"8 tau": None, "2 tau": at(2.0)}, 1000.0)
-    for part in text.split("A test of fixed size"):
+    text = power_curve.tables(
+        {"8 tau": None, "2 tau": of_a(2.0)}, {"8 tau": None, "2 tau": of_all(2.0)}, 1000.0
+    )
+    for part in text.split("The whole rule"):
         lines = [line for line in part.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) == 1
         assert [line[:9] for line in lines[2:]] == ["| 8 tau |", "| 2 tau |"]
