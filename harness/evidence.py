@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from harness.base import atomic
 from harness.base.record import Distance, Distances, Floats
 
-TOKENS_IN_GROUP = 65_536  # about 2 MB
+TOKENS_IN_GROUP = 262_144  # about 8 MB; with fewer, judging has more batches than it has work
 FILE = Path("tokens") / "evidence.parquet"  # in a run directory
 SCHEMA = pa.schema(
     [

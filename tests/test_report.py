@@ -29,7 +29,7 @@ from harness.checker.tolerance import ALL, ClassTolerances, calibrate
 from harness.levels import configured, contract
 from harness.recording import PoolUnit
 from harness.report import page as report
-from harness.report import tables
+from harness.report import pictures, tables
 from harness.report.text import number, odds
 from harness.verdict import NEEDED, Verdict
 from launchers.capabilities import TITLES
@@ -442,10 +442,10 @@ def test_nothing_is_fetched_and_no_script_is_needed(name: str) -> None:
 
 @each_example
 def test_pictures_are_xml_with_a_title_and_a_description(name: str) -> None:
-    pictures = re.findall(r"<svg.*?</svg>(?=<figcaption)", report.page(VERDICTS[name]), re.DOTALL)
+    found = re.findall(r"<svg.*?</svg>(?=<figcaption)", report.page(VERDICTS[name]), re.DOTALL)
     levels = VERDICTS[name].breakdown["paths"]
-    assert len(pictures) == (3 + 2 * len(levels) if levels else 0)
-    for picture in pictures:
+    assert len(found) == (3 + 2 * len(levels) if levels else 0)
+    for picture in found:
         root = ElementTree.fromstring(picture)
         assert (root.findtext("title") or "").strip()
         assert (root.findtext("desc") or "").strip()
@@ -551,6 +551,26 @@ def test_numbers_are_written_as_by_hand(value: float, written: str) -> None:
 )
 def test_evidence_is_said_as_odds(log10: float, words: str) -> None:
     assert odds(log10) == words
+
+
+def test_a_path_that_leaves_out_prompts_is_drawn_where_it_has_been() -> None:
+    """One series at every prompt, one at every fifth: where both stand, so does their mean."""
+    path = [(n, 0.04 * n, -0.02 * n) for n in range(1, 41)]
+    lines: list[set[str]] = []
+    for shown in (path, path[4::5]):
+        picture = pictures.evidence_paths(
+            "L2", {"chat A": path, "text A": shown}, side=0, needed=2.0
+        )
+        drawn = re.findall(r'class="line mean" points="([^"]*)"', picture)
+        lines.append(set(" ".join(drawn).split()))
+        assert lines[-1]
+    common = [x for x in lines[0] if x in lines[1]]
+    assert len(common) == 9  # prompts 0, 5, 10, ..., 40
+    assert max(lines[0], key=left) == max(lines[1], key=left)
+
+
+def left(point: str) -> float:
+    return float(point.partition(",")[0])
 
 
 def test_the_share_beyond_every_benign_token_is_counted() -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from harness.base.errors import RequestError
 from harness.base.record import Floats, Scores
-from harness.checker.distance import REST_FLOOR, SEGMENT, between, divergence, over, worst_segment
+from harness.checker.distance import (
+    REST_FLOOR,
+    SEGMENT,
+    between,
+    divergence,
+    means,
+    over,
+    worst_segment,
+    worst_segments,
+)
 from tests.building import log_softmax, top
 
 SEEDS = st.integers(0, 2**31)
@@ -107,6 +116,37 @@ def test_the_worst_segment_is_the_one_that_a_loop_finds(values: list[float]) -> 
     means = [float(np.mean(np.abs(values[i : i + SEGMENT]))) for i in starts]
     assert mean == pytest.approx(max(means), abs=1e-9)
     assert means[start] == pytest.approx(max(means), abs=1e-9)
+
+
+SIZES = st.sampled_from([1e-12, 1e-7, 1e-2, 20.0])  # nats, a sequence each
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 60), SIZES), min_size=1, max_size=12), SEEDS)
+def test_many_sequences_at_once_are_the_same_as_one_after_the_other(
+    shapes: list[tuple[int, float]], seed: int
+) -> None:
+    """To 1e-12 of each sequence's own size, however large its neighbours are."""
+    rng = np.random.default_rng(seed)
+    alone = [size * rng.standard_normal(length) for length, size in shapes]
+    bounds = np.cumsum([0, *map(len, alone)])
+    joined = np.concatenate(alone)
+    np.testing.assert_allclose(
+        means(np.abs(joined), bounds), [np.abs(d).mean() for d in alone], rtol=1e-12
+    )
+    worst = worst_segments(joined, bounds)
+    assert worst.tolist() == [worst_segment(d)[0] for d in alone]
+    slow = [
+        max(float(np.abs(d[i : i + SEGMENT]).mean()) for i in range(max(1, len(d) - SEGMENT + 1)))
+        for d in alone
+    ]
+    np.testing.assert_allclose(worst, slow, rtol=1e-12)
+
+
+@pytest.mark.parametrize("bounds", [[0, 0, 3], [0, 3, 3], [0, 1, 1, 3]])
+def test_a_sequence_without_a_token_has_no_mean(bounds: list[int]) -> None:
+    with pytest.raises(ValueError, match="no token"):
+        means(np.ones(3), np.array(bounds))
 
 
 def test_another_shape_is_refused() -> None:

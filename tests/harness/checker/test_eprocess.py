@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.checker.eprocess import EProcess, log_mean_exp, log_weighted_sum, units_to_equivalent
+from harness.checker.eprocess import (
+    THETAS,
+    TIE,
+    EProcess,
+    log_mean_exp,
+    log_weighted_sum,
+    units_to_equivalent,
+)
 
 LOG_200 = math.log(200)  # alpha = beta = .005
 SERIES = 20  # that share alpha with equal weights
@@ -40,12 +47,9 @@ def test_over_all_orders_of_a_population_at_its_tolerance_neither_wealth_grows_o
     equivalent: list[list[float]] = []
     for order in permutations(population):
         process = EProcess(population=len(order), mean=mean)
-        rows: list[tuple[float, float]] = []
-        for x in order:
-            process.extend([x])
-            rows.append((math.exp(process.log_different), math.exp(process.log_equivalent)))
-        different.append([row[0] for row in rows])
-        equivalent.append([row[1] for row in rows])
+        wealths = np.exp(process.extend(order))
+        different.append(wealths[0].tolist())
+        equivalent.append(wealths[1].tolist())
     assert np.mean(different, axis=0).max() <= 1 + 1e-6
     assert np.mean(equivalent, axis=0).max() <= 1 + 1e-6
 
@@ -111,14 +115,10 @@ def test_over_all_orders_no_wealth_ever_reaches_a_bound_more_often_than_its_inve
     """Ville's inequality, exact over all orders and any population at its boundary; the highest
     wealth met on the way counts. The false-alarm rate of this test is 0."""
     mean = min(max(sum(population) / len(population), 0.02), 0.98)
-    highest: list[tuple[float, float]] = []
+    highest: list[np.ndarray] = []
     for order in permutations(population):
         process = EProcess(population=len(order), mean=mean)
-        best = [0.0, 0.0]
-        for x in order:
-            process.extend([x])
-            best = [max(best[0], process.log_different), max(best[1], process.log_equivalent)]
-        highest.append((best[0], best[1]))
+        highest.append(process.extend(order).max(axis=1))
     reached = np.mean(np.array(highest) >= math.log(bound) + 1e-6, axis=0)
     if sum(population) / len(population) <= mean:
         assert reached[0] <= 1 / bound + 1e-9
@@ -155,11 +155,7 @@ def test_a_stratum_of_eighty_at_its_tolerance_is_called_neither_too_often(shape:
     reached = np.zeros(2, dtype=int)
     for _ in range(600):
         process = EProcess(population=80, mean=mean)
-        best = [0.0, 0.0]
-        for x in rng.permutation(units):
-            process.extend([x])
-            best = [max(best[0], process.log_different), max(best[1], process.log_equivalent)]
-        reached += np.array(best) >= math.log(20)
+        reached += process.extend(rng.permutation(units)).max(axis=1) >= math.log(20)
     assert reached.max() <= 50, reached
 
 
@@ -216,6 +212,9 @@ def test_a_unit_outside_zero_to_one_is_refused(x: float) -> None:
     with pytest.raises(ValueError, match="must lie in"):
         process.extend([x])
     assert process.drawn == 0
+    with pytest.raises(ValueError, match="must lie in"):
+        process.extend([0.5, x, 0.5])
+    assert (process.drawn, process.total, process.log_different) == (0, 0.0, 0.0)
 
 
 def test_more_units_than_there_are_and_senseless_populations_are_refused() -> None:
@@ -239,6 +238,67 @@ def test_sums_in_log_space_hold_where_plain_ones_overflow() -> None:
     assert log_weighted_sum([0.5, 0.5], [2000.0, 0.0]) == pytest.approx(2000.0 - math.log(2))
     assert log_weighted_sum([0.5, 0.5], [math.inf, 0.0]) == math.inf
     assert log_weighted_sum([0.25] * 4, [0.0] * 4) == pytest.approx(0.0)
+
+
+def unit_by_unit(values: Sequence[float], mean: float, population: int) -> np.ndarray:
+    """ln E_diff and ln E_eq after each unit (2, n), as the module's docstring has it: in a loop."""
+    total, wealths = 0.0, np.ones((2, len(THETAS)))
+    certain = np.zeros(2, dtype=bool)
+    rows: list[np.ndarray] = []
+    for drawn, x in enumerate(values):
+        left = population - drawn
+        above = population * mean - total
+        for side, (unit, rest) in enumerate(((x, above), (1 - x, left - above))):
+            certain[side] |= rest < -TIE or (rest <= TIE and unit - rest > TIE)
+            if rest > TIE:
+                m = rest / left
+                wealths[side] *= 1 + THETAS / m * (unit - m)
+        total += x
+        rows.append(np.where(certain, math.inf, np.log(wealths.mean(axis=1))))
+    return np.array(rows).T
+
+
+EXTREMES = [
+    ([1.0, 1.0, 0.0, 0.0, 0.0], 0.25),  # m_i < 0
+    ([0.0, 0.0, 0.0, 0.0, 1.0], 0.75),  # m_i > 1
+    ([1.0, 0.0, 0.0, 0.1], 0.25),  # m_i = 0, then decided
+    ([1.0, 0.0, 0.0, 0.0], 0.25),  # m_i = 0 to the end
+    ([0.0, 1.0, 1.0, 0.9], 0.75),  # m_i = 1
+    ([0.1] * 10, 0.1),  # a tie in floating point
+]
+
+
+@given(
+    st.lists(UNITS, min_size=1, max_size=40),
+    MEANS | st.sampled_from([0.05, 0.25, 0.5]),
+    st.integers(0, 40),
+    st.lists(st.integers(0, 40), max_size=4),
+)
+@settings(max_examples=300, deadline=None)
+def test_many_units_at_once_are_the_same_as_one_after_the_other(
+    values: list[float], mean: float, more: int, cuts: list[int]
+) -> None:
+    require_the_same(values, mean, len(values) + more, cuts)
+
+
+@pytest.mark.parametrize(("values", "mean"), EXTREMES)
+@pytest.mark.parametrize("cut", range(6))
+def test_so_they_are_where_the_mean_is_certain_or_ties(
+    values: list[float], mean: float, cut: int
+) -> None:
+    require_the_same(values, mean, len(values), [cut])
+
+
+def require_the_same(
+    values: Sequence[float], mean: float, population: int, cuts: Sequence[int]
+) -> None:
+    process = EProcess(population=population, mean=mean)
+    parts = np.split(np.array(values), sorted(min(cut, len(values)) for cut in cuts))
+    found = np.concatenate([process.extend(part) for part in parts], axis=1)
+    # Beside a bet that a rounding away from a tie makes enormous, nothing is exact to 1e-9.
+    np.testing.assert_allclose(found, unit_by_unit(values, mean, population), rtol=0, atol=1e-6)
+    assert (process.log_different, process.log_equivalent) == tuple(found[:, -1])
+    assert (process.drawn, process.total) == (len(values), pytest.approx(sum(values)))
 
 
 def first(values: Sequence[float], mean: float, log: float, *, different: bool) -> int | None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from harness.base.record import Distance, Distances
 from harness.checker.judge import OF_GIVEN_TOKENS, STATISTICS, Judge
-from harness.checker.outcome import Word
+from harness.checker.outcome import StatisticRow, Word
 from tests.building import TOLERANCE, distance
 
 STRATA = ("chat", "tools", "thinking", "long", "text", "code")
@@ -162,6 +167,64 @@ def test_the_units_needed_are_those_of_a_candidate_that_stays_as_it_is() -> None
     for _ in range(54):
         some.add("chat", QUIET)
     assert some.word() is Word.EQUIVALENT
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(STRATA), st.integers(1, 40)), min_size=1, max_size=30),
+    st.sampled_from([1e-4, 0.01, 1.0]),
+    st.integers(0, 2**31),
+)
+def test_many_prompts_at_once_are_judged_as_one_after_the_other(
+    shapes: list[tuple[str, int]], size: float, seed: int
+) -> None:
+    """Their groups are interleaved, and each goes to the judge as one batch."""
+    rng = np.random.default_rng(seed)
+    drawn = [(group, random_distance(rng, size, tokens)) for group, tokens in shapes]
+    single, batch = judge(), judge()
+    for group, one in drawn:
+        single.add(group, one)
+    every = end_to_end([one for _, one in drawn])
+    for group in STRATA:
+        rows = np.flatnonzero([name == group for name, _ in drawn])
+        if len(rows):
+            batch.extend(group, every.picked(rows))
+    assert batch.word() is single.word()
+    numbers = ("value", "raw", "log10_different", "log10_equivalent")
+    for ours, theirs in zip(by_name(batch), by_name(single), strict=True):
+        for name in numbers:
+            assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=1e-9, abs=1e-9)
+        same = dict.fromkeys(numbers, 0.0)
+        assert replace(ours, **same) == replace(theirs, **same)
+    for name, points in batch.paths().items():
+        np.testing.assert_allclose(points, single.paths()[name], rtol=1e-9, atol=1e-9)
+
+
+def random_distance(rng: np.random.Generator, size: float, tokens: int) -> Distance:
+    d = size * rng.standard_cauchy(tokens)
+    return Distance(
+        d=d,
+        divergence=np.abs(d) / 2,
+        flip=rng.random(tokens) < 0.3,
+        margin=rng.random(tokens) / 5,
+        margin_change=np.abs(d),
+    )
+
+
+def end_to_end(distances: Sequence[Distance]) -> Distances:
+    parts = [Distances.of(one) for one in distances]
+    return Distances(
+        d=np.concatenate([part.d for part in parts]),
+        divergence=np.concatenate([part.divergence for part in parts]),
+        flip=np.concatenate([part.flip for part in parts]),
+        margin=np.concatenate([part.margin for part in parts]),
+        bounds=np.cumsum([0, *(len(part.d) for part in parts)]),
+    )
+
+
+def by_name(one: Judge) -> list[StatisticRow]:
+    rows = [row for row in one.rows() if row.units]
+    return sorted(rows, key=lambda row: (row.group, row.statistic))
 
 
 def test_without_alternatives_only_the_given_tokens_are_judged() -> None:

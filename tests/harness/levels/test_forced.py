@@ -14,12 +14,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from harness import evidence, recording, session
 from harness.base.errors import RequestError
 from harness.base.record import Scores
 from harness.candidate import Opened
+from harness.checker.judge import Judge
 from harness.checker.outcome import LevelResult, Word
 from harness.checker.tolerance import calibrate
 from harness.client import Asker, Endpoint
@@ -333,6 +335,47 @@ def test_the_section_of_the_report_is_inert_and_shows_the_ratio(tmp_path: Path) 
     for row in check.findings["L2"]["strata"]:
         row["ratio"] = None
     assert "ratio" not in sections.of(level)
+
+
+@pytest.mark.parametrize("error", [0.1 * ERROR, 2 * ERROR, 20 * ERROR])
+def test_a_check_is_judged_again_from_its_evidence(tmp_path: Path, error: float) -> None:
+    """Row by row and point by point. K is written as float32, whose last digit is 6e-8 of it."""
+    rows = [*building.sequences(PROMPTS), *building.sequences(PROMPTS, ("code",))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "TOKENS_IN_GROUP", 100)
+        check, _, _ = judged(tmp_path, off_by(error), rows)
+    path = tmp_path / "evidence.parquet"
+    assert pq.ParquetFile(path).num_row_groups > 1
+    (during,) = check.judges
+    again = Judge(
+        level="L2",
+        groups={
+            s: (len(check.trace.members(s)), check.tolerances.of(s)) for s in check.trace.strata
+        },
+        alpha=during.alpha,
+        beta=during.beta,
+    )
+    forced.rejudge(again, path)
+    assert again.word() is during.word()
+    assert again.paths().keys() == during.paths().keys()
+    for name, points in again.paths().items():
+        np.testing.assert_allclose(points, during.paths()[name], rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(again.rows(), during.rows(), strict=True):
+        assert (ours.group, ours.statistic) == (theirs.group, theirs.statistic)
+        assert ours.units == theirs.units
+        assert ours.raw == pytest.approx(theirs.raw, rel=1e-7)
+
+
+def test_other_levels_have_no_part_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.parquet"
+    with evidence.written(path) as file:
+        for number, level in enumerate(("L1", "L2", "L1", "L2b", "L2")):
+            file.add(level, "chat", "a", building.distance([0.1 * number] * 3))
+    ((group, found),) = evidence.distances(path, level="L2")
+    assert group == "chat"
+    assert found.d.tolist() == pytest.approx([0.1] * 3 + [0.4] * 3)
+    assert found.bounds.tolist() == [0, 3, 6]
+    assert list(evidence.distances(path, level="L3")) == []
 
 
 def test_evidence_of_an_interrupted_check_is_none(tmp_path: Path) -> None:
