@@ -162,6 +162,10 @@ def test_tensorrt_llm_catches_a_fall_below_its_threshold(right: int, word: Word)
     assert said.limit == pytest.approx(11.63, abs=0.01)
 
 
+def test_tensorrt_llm_takes_no_rise_for_a_fault() -> None:
+    assert rules.tensorrt_llm(probe(right=50), probe(right=100)).word is Word.EQUAL
+
+
 def test_tensorrt_llm_does_not_pair_items() -> None:
     swapped = {name: not right for name, right in (probe(right=50).answers or {}).items()}
     said = rules.tensorrt_llm(probe(right=50), replace(probe(), answers=swapped))
