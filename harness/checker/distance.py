@@ -35,7 +35,10 @@ def between(reference: Scores, candidate: Scores) -> Distance:
 
 
 def over(alternatives: int, reference: Scores, candidate: Scores) -> Distance:
-    """`between`, over that many alternatives of both: the coarser divergence is never larger."""
+    """`between`, over that many alternatives of both.
+
+    The coarser divergence is never larger where the finer one's rest is above its floor.
+    """
     if alternatives < FEWEST:
         return _of_given_tokens(reference, candidate)
     return between(reference.best(alternatives), candidate.best(alternatives))

@@ -20,7 +20,6 @@ from scripts.zoo.row import Outcome, Zoo
 from scripts.zoo.rules import Said
 
 SCHEMA = 1
-ROOT = Path(__file__).parents[2]
 NUMERIC = ("quantisation", "RoPE", "router", "KV scale")  # kinds whose cost is a goal
 GOAL = 2_000  # tokens to DIFFERENT, the median of these
 
@@ -75,7 +74,6 @@ def _row(zoo: Zoo, fault: Fault, outcome: Outcome, said: Sequence[Said]) -> dict
         "pin": fault.pin,
         "unseen": fault.unseen,
         **asdict(outcome),
-        "command": [shown(zoo, word) for word in outcome.command],
         "smaller": smaller(outcome) if fault.fine else None,
         "wrong": wrong(fault, outcome),
         "diagnosis": found,
@@ -111,13 +109,6 @@ def smaller(outcome: Outcome) -> str | None:
     if outcome.word is Word.EQUIVALENT:  # a prompt counts 4 tolerances at most
         return f"it touches fewer than {SPARSE_SHARE:.0%} of sequences, which are not excluded"
     return None
-
-
-def shown(zoo: Zoo, word: str) -> str:
-    """A word of a command without this machine's paths."""
-    for path in zoo.traces.values():
-        word = word.replace(str(path), path.name.split("-reference")[0] + ".trace")
-    return word.replace(str(zoo.folder), "ZOO").replace(f"{ROOT}/", "")
 
 
 def machine() -> dict[str, Any]:

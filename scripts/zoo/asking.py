@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ AGAIN_TOKENS, AGAIN_STEP = 4, 3  # of every third once more: a wrong cache shows
 TOP_K = 5  # alternatives of a token of a greedy answer: theirs too
 TEMPLATES = 24  # chats for templates, of all that the trace has
 TEXTS = 12
+TOP_P = 0.8  # of half the draws, so that a top-p that is not applied shows in few of them
 PREFIXES, DRAWS = 6, 64  # one-token completions: after how many prefixes, how many of each
 PATIENCE_S = 60.0  # of one answer: an engine that hangs shall not hold up the others
 
@@ -138,15 +139,19 @@ class Asking:
         if not self._can("completions", "token_id_prompts") or self._chatless(chats):
             return None
         best = sorted(((_spread(row), row) for row in rows), key=lambda p: -p[0][0])[:PREFIXES]
-        prefixes = {row.case.id: row.token_ids[:length] for (_, length), row in best}
+        asked = {
+            f"{row.case.id}{name}": (row.token_ids[:length], {"max_tokens": 1, "n": DRAWS, **sent})
+            for name, sent in (("", {}), (", top-p sent", {"temperature": 1.0, "top_p": TOP_P}))
+            for (_, length), row in best
+        }
 
-        def ask(part: Sequence[Tokens]) -> list[Counter[str]]:
-            model, fields = self._asker.dialect.model, {"max_tokens": 1, "n": DRAWS}
-            sent = [openai_api.completion(model, prefix, fields) for prefix in part]
+        def ask(part: Sequence[tuple[Tokens, dict[str, Any]]]) -> list[Counter[str]]:
+            model = self._asker.dialect.model
+            sent = [openai_api.completion(model, prefix, fields) for prefix, fields in part]
             answers = [openai_api.answered(self._asker.endpoint.send(one)) for one in sent]
             return [Counter(choice.content for choice in one.choices) for one in answers]
 
-        return self._named("draws", prefixes, ask, size=1, at_once=1)
+        return self._named("draws", asked, ask, size=1, at_once=1)
 
     def items(self, items: Sequence[Item]) -> tuple[dict[str, bool] | None, int]:
         """Question -> answered rightly; and how many tokens that took."""

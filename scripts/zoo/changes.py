@@ -178,7 +178,7 @@ def _draws(probe: Probe, healthy: Probe) -> Change | None:
             statistic, freedom = statistic + float(found.statistic), freedom + int(found.dof)
     chance = float(stats.chi2.sf(statistic, freedom)) if freedom else 1.0
     return Change(
-        what="draws with the engine's own defaults",
+        what="draws with the engine's own defaults, and with top-p sent",
         found=f"{100 * moved / len(names):.0f} % of the mass moved, p = {chance:.1g} of {of} draws",
         other=round(of * moved / len(names)),
         of=of,

@@ -5,7 +5,7 @@
     again     the beginnings of some of them, when the prompts stand in the prefix cache
     rendered  token ids of chats: of the trace, and of its chats for templates
     texts     answers of the chat API with no sampling field sent: what the server adds by itself
-    draws     one-token completions with no sampling field sent, many after a few prefixes
+    draws     one-token completions after a few prefixes: with no sampling field sent, and top-p
     answers   whether the tiny models' questions are answered rightly
 
 What is asked depends on trace and seed alone, so that two engines' probes can be compared. An

@@ -35,6 +35,7 @@ SEED = 0
 CHECK_S = 1800.0  # a check that takes longer is stopped, and has failed
 WORDS = {0: Word.EQUIVALENT, 1: Word.DIFFERENT, 3: Word.INCONCLUSIVE}  # by exit code
 PROGRAM = Path(sys.executable).with_name("enginediff")
+ROOT = Path(__file__).parents[2]
 HEALTHY = "healthy"  # a folder beside the rows'
 Announce = Callable[[str], None]
 
@@ -116,7 +117,7 @@ def outcome(zoo: Zoo, fault: Fault, announce: Announce) -> Outcome:
                 told = (f"{wrong.wrong} of {wrong.asked} answers were wrong", *told)
             if told or fault.benign:
                 announce("the check")
-                found = checked(fault, target, folder, trace, told)
+                found = checked(zoo, fault, target, told)
             else:
                 found = Outcome(
                     name=fault.name,
@@ -197,11 +198,9 @@ def _replayed(pin: str, words: Sequence[str]) -> Replayed:
     return replay.replayed(loaded, asked, _quiet)
 
 
-def checked(
-    fault: Fault, target: Target, folder: Path, trace: Path, told: tuple[str, ...]
-) -> Outcome:
+def checked(zoo: Zoo, fault: Fault, target: Target, told: tuple[str, ...]) -> Outcome:
     """The check as a user runs it, in a process of its own."""
-    run = folder / "run"
+    run, trace = zoo.folder / fault.name / "run", zoo.trace_of(fault)
     sets = [part for word in target.words for part in ("--set", word)]
     told_class = [] if target.words or "://" not in target.name else ["--numerics", "fp32"]
     command = (
@@ -209,7 +208,8 @@ def checked(
         *("--against", str(trace), "--no-narrow"),
     )
     argv = [str(PROGRAM), *command[1:], "--run", str(run), "--json"]
-    common = {"name": fault.name, "command": command, "changed": told}
+    words = tuple(shown(zoo, word) for word in command)
+    common: dict[str, Any] = {"name": fault.name, "command": words, "changed": told}
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=CHECK_S, check=False)
     except subprocess.TimeoutExpired:
@@ -232,6 +232,13 @@ def checked(
         largest=max(bulk, default=None),
         sparse=max((row["raw"] for row in rows if row["statistic"] == "S"), default=None),
     )
+
+
+def shown(zoo: Zoo, word: str) -> str:
+    """A word of a command without this machine's paths."""
+    for path in zoo.traces.values():
+        word = word.replace(str(path), path.name.split("-reference")[0] + ".trace")
+    return word.replace(str(zoo.folder), "ZOO").replace(f"{ROOT}/", "")
 
 
 def _quiet(_text: str) -> None:
