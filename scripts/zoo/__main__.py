@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -44,14 +44,18 @@ def main() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("zoo: interrupted; the same command goes on from here", file=sys.stderr, flush=True)
-        os._exit(130)  # rows under way are engines in processes of their own, which end with us
+        os._exit(130)  # the lanes' threads wait for engines, which end with us
 
 
 def zoo(options: argparse.Namespace) -> int:
     rows = chosen(options.only, only_slice=options.slice)
     began = time.monotonic()
-    found = Zoo(options.out, traces(rows))
-    outcomes = all_rows(found, rows)
+    found = Zoo(options.out, traces(rows), brief=options.slice)
+    try:
+        outcomes = all_rows(found, rows)
+    except BaseException:
+        found.stop()
+        raise
     said = {} if options.slice else today.judged(found, rows, outcomes, REFERENCES)
     document = account.document(found, rows, outcomes, said, time.monotonic() - began)
     folder = options.docs or options.out
@@ -89,10 +93,12 @@ def all_rows(zoo: Zoo, rows: Sequence[Fault]) -> list[Outcome]:
         announce(name, tables.line(fault, outcome))
         return outcome
 
-    with ThreadPoolExecutor(AT_ONCE) as lanes:
-        futures = [lanes.submit(one, number, fault) for number, fault in enumerate(rows, 1)]
-        wait(futures)
+    lanes = ThreadPoolExecutor(AT_ONCE)
+    futures = [lanes.submit(one, number, fault) for number, fault in enumerate(rows, 1)]
+    try:
         return [future.result() for future in futures]
+    finally:
+        lanes.shutdown(wait=False, cancel_futures=True)
 
 
 def announce(name: str, text: str) -> None:

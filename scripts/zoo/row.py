@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from threading import Lock
 from typing import Any
 
@@ -61,9 +62,16 @@ class Outcome:
 class Zoo:
     """Where the rows lie, and what they share."""
 
-    def __init__(self, folder: Path, traces: dict[tuple[str, str], Path]) -> None:
-        """`traces`: by model and numerics class."""
+    def __init__(
+        self, folder: Path, traces: dict[tuple[str, str], Path], *, brief: bool = False
+    ) -> None:
+        """`traces`: by model and numerics class.
+
+        `brief`: of a healthy engine one launch is probed and not two, of a benign row none.
+        """
         self.folder = folder.absolute()
+        self.brief = brief
+        self._checks: set[subprocess.Popen[str]] = set()
         self.traces = traces
         self._locks: dict[Path, Lock] = {}
         self._lock = Lock()
@@ -72,18 +80,37 @@ class Zoo:
         """The one that the row is held against."""
         return self.traces[fault.model, numerics_of(fault)]
 
-    def healthy(self, fault: Fault) -> tuple[Probe, Probe]:
-        """Probes of two launches of the engine without the fault; asked once for all rows."""
+    def check(self, argv: Sequence[str]) -> tuple[int, str]:
+        """Exit code and last words of a check; subprocess.TimeoutExpired where it does not end."""
+        with subprocess.Popen(argv, stdout=DEVNULL, stderr=PIPE, text=True) as process:
+            self._checks.add(process)
+            try:
+                _, said = process.communicate(timeout=CHECK_S)
+            except BaseException:
+                process.terminate()
+                raise
+            finally:
+                self._checks.discard(process)
+        return process.returncode, said
+
+    def stop(self) -> None:
+        """Ends the checks under way, and with them their engines."""
+        for process in list(self._checks):
+            process.terminate()
+            process.wait()
+
+    def healthy(self, fault: Fault) -> list[Probe]:
+        """Probes of launches of the engine without the fault; asked once for all rows."""
         words = (*fault.base, *fault.healthy)
         key = pins.read(fault.pin, words).hash[:12]
         folder = self.folder / HEALTHY / f"{fault.pin.replace('/', '-')}-{key}"
         with self._lock:
             lock = self._locks.setdefault(folder, Lock())
         with lock:
-            first, second = (
-                probed(folder / name, fault.pin, words, self.trace_of(fault)) for name in ("1", "2")
-            )
-        return first, second
+            return [
+                probed(folder / name, fault.pin, words, self.trace_of(fault))
+                for name in (("1",) if self.brief else ("1", "2"))
+            ]
 
 
 def numerics_of(fault: Fault) -> str:
@@ -174,8 +201,12 @@ def _standing(
 
 def _changed(zoo: Zoo, fault: Fault, target: Target, folder: Path, trace: Path) -> tuple[str, ...]:
     """What the fault changes, beyond what two launches of the healthy engine differ by."""
-    first, second = zoo.healthy(fault)
-    found = changed(probed(folder, target.name, target.words, trace), first, second)
+    if fault.benign and zoo.brief:
+        return ()
+    first, *others = zoo.healthy(fault)
+    found = changed(
+        probed(folder, target.name, target.words, trace), first, others[0] if others else None
+    )
     told = found.words() if found else []
     if fault.kind == "parser":
         told += _parsed_otherwise(
@@ -202,27 +233,26 @@ def checked(zoo: Zoo, fault: Fault, target: Target, told: tuple[str, ...]) -> Ou
     """The check as a user runs it, in a process of its own."""
     run, trace = zoo.folder / fault.name / "run", zoo.trace_of(fault)
     sets = [part for word in target.words for part in ("--set", word)]
-    told_class = [] if target.words or "://" not in target.name else ["--numerics", "fp32"]
+    told_class = ["--numerics", "fp32"] if candidate.is_url(target.name) else []
     command = (
         *("enginediff", "check", target.name, *sets, *told_class),
         *("--against", str(trace), "--no-narrow"),
     )
-    argv = [str(PROGRAM), *command[1:], "--run", str(run), "--json"]
+    argv = [str(PROGRAM), *command[1:], "--run", str(run)]
     words = tuple(shown(zoo, word) for word in command)
     common: dict[str, Any] = {"name": fault.name, "command": words, "changed": told}
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=CHECK_S, check=False)
+        code, said = zoo.check(argv)
     except subprocess.TimeoutExpired:
         return Outcome(**common, word=None, failure=f"no verdict in {CHECK_S:g} s")
-    if done.returncode not in WORDS:
-        said = done.stderr.strip().splitlines()
-        return Outcome(**common, word=None, failure="\n".join(said[-8:]))
+    if code not in WORDS:
+        return Outcome(**common, word=None, failure="\n".join(said.strip().splitlines()[-8:]))
     verdict = orjson.loads((run / "verdict.json").read_bytes())
     rows = [row for row in verdict["statistics"] if row["raw"] is not None]
     bulk = [row["raw"] / row["tolerance"] for row in rows if row["statistic"] in "AK"]
     return Outcome(
         **common,
-        word=WORDS[done.returncode],
+        word=WORDS[code],
         failure=None,
         level=verdict["level"],
         reasons=tuple(verdict["reasons"]),

@@ -1,0 +1,34 @@
+"""A slice of the fault zoo: faults that must be DIFFERENT, and what is benign and must not be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.checker.outcome import Word
+from scripts.zoo import account, diagnosis, row
+from scripts.zoo.row import Zoo
+from scripts.zoo.rows import ROWS, SLICE
+
+BY_NAME = {one.name: one for one in ROWS}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory, trace: Path) -> Zoo:
+    return Zoo(tmp_path_factory.mktemp("zoo"), {("tiny-moe", "fp32"): trace}, brief=True)
+
+
+@pytest.mark.parametrize("name", SLICE)
+def test_a_row_of_the_zoo_comes_out_right(zoo: Zoo, name: str) -> None:
+    fault = BY_NAME[name]
+    outcome = row.outcome(zoo, fault, lambda _: None)
+    if fault.benign and outcome.level == "sampler":  # a short trace may leave it undecided
+        assert outcome.word is Word.INCONCLUSIVE, outcome
+        return
+    assert account.wrong(fault, outcome) is None, outcome
+    if not fault.benign:
+        assert outcome.changed
+        named = diagnosis.of(fault, zoo.folder / name / "run")
+        assert named.rank is not None and named.rank <= diagnosis.FIRST, named
+        assert row.outcome(zoo, fault, lambda _: None) == outcome  # not done again
