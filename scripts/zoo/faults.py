@@ -92,6 +92,10 @@ def windowed(tokens: int) -> tuple[str, ...]:
     return tuple(f"args.hf-overrides.{name}={value}" for name, value in fields.items())
 
 
+SPECULATION = (
+    'args.speculative-config={"method": "ngram", "num_speculative_tokens": 3, '
+    '"prompt_lookup_max": 3, "prompt_lookup_min": 1}',
+)
 BLOG = "vLLM blog 2025-10-28 (Kimi K2: 218 of about 1 286 tool calls parsed)"
 FAULTS = (
     Fault(
@@ -586,5 +590,39 @@ FAULTS = (
         causes=("not deterministic", "client"),
         between="wrong-replica-3",
         fine=True,
+    ),
+    Fault(
+        name="undeclared-tool",
+        number=4,
+        kind="parser",
+        what="a tool is called by a name that was never declared",
+        seen=BLOG,
+        pin=MOE,
+        causes=("parser",),
+        inside="undeclared-tool",
+        unseen=True,
+    ),
+    Fault(
+        name="accepts-too-much",
+        number=26,
+        kind="sampler",
+        what="speculative decoding accepts too much of its drafts",
+        seen="TensorRT-LLM#9210",
+        pin=MOE,
+        base=SPECULATION,
+        causes=("speculative", "sampler kernel", "sampling"),
+        inside="accepts-too-much",
+        unseen=True,
+    ),
+    Fault(
+        name="stream-cut",
+        number=31,
+        kind="server",
+        what="one stream in two ends in its middle, without a finish_reason",
+        seen="KVV and K2VV score such streams as answers",
+        pin=MOE,
+        causes=("client", "answering"),
+        between="stream-cut",
+        unseen=True,
     ),
 )

@@ -20,6 +20,7 @@ EXPERTS = "vllm.model_executor.layers.fused_moe.experts.cpu_moe"
 LINEAR = "vllm.model_executor.layers.linear"
 TOP_P = "vllm.v1.sample.ops.topk_topp_sampler"
 SAMPLER = "vllm.v1.sample.sampler"
+REJECTION = "vllm.v1.sample.rejection_sampler"
 RUNNER = "vllm.v1.worker.gpu_model_runner"
 PARSER = "vllm.parser.kimi_k2"
 LONG = 256  # tokens in one step, above which a kernel goes wrong
@@ -295,3 +296,20 @@ def one_letter_lost(module):
             original(self, event, deltas)
 
     around(module.KimiK2Parser, "_handle_arg_chunk", chunk)
+
+
+@fault(PARSER)
+def undeclared_tool(module):
+    """A tool is called by a name with its namespace before it, which no request has declared."""
+
+    def extract(original, header):
+        name_id, name = original(header)
+        return name_id, name and f"functions.{name}"
+
+    around(module.KimiK2Parser, "_extract_tool_id_and_name", extract)
+
+
+@fault(REJECTION)
+def accepts_too_much(module):
+    """Speculative decoding takes a draft's token three times as gladly as it should."""
+    around(module, "generate_uniform_probs", lambda original, *given: original(*given) / 3)
