@@ -98,11 +98,12 @@ def worst_segments(d: Floats, bounds: Bounds) -> Floats:
 
     A sequence shorter than a segment is one segment.
     """
-    absolute, starts = np.abs(d), bounds[:-1]
-    behind_last = np.maximum(bounds[1:] - SEGMENT, starts) + 1  # of the segments of a sequence
-    between = np.stack([starts, behind_last], axis=1).ravel()  # every second part is across two
-    largest = np.maximum.reduceat(_segments(absolute), between)[::2]
-    return np.where(np.diff(bounds) < SEGMENT, means(absolute, bounds), largest)
+    absolute = np.abs(d)
+    whole_means = means(absolute, bounds)
+    behind_last = np.maximum(bounds[1:] - SEGMENT, bounds[:-1]) + 1  # of a sequence's segments
+    parts = np.stack([bounds[:-1], behind_last], axis=1).ravel()  # every second lies across two
+    largest = np.maximum.reduceat(_segments(absolute), parts)[::2]
+    return np.where(np.diff(bounds) < SEGMENT, whole_means, largest)
 
 
 def worst_segment(d: Floats) -> tuple[float, int]:

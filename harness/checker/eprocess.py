@@ -107,7 +107,7 @@ def units_to_equivalent(process: EProcess, x: float, beta: float) -> int | None:
     ahead = copy.copy(process)
     while ahead.drawn < ahead.population:
         before = ahead.drawn
-        reached = ahead.extend([x] * min(AHEAD, ahead.population - before))[1] >= needed
+        reached = ahead.extend(np.full(min(AHEAD, ahead.population - before), x))[1] >= needed
         if reached.any():
             return before + int(reached.argmax()) + 1 - process.drawn
     return None

@@ -63,9 +63,9 @@ def run(check: Check) -> tuple[Word, list[str]]:
 
 
 def rejudge(judge: Judge, path: Path) -> None:
-    """`judge`, a fresh one, takes what a check has found, from its evidence, prompt by prompt.
+    """Gives a fresh `judge` what a check has found, from its evidence: the same rows and word.
 
-    K and F are of the values as they are written, float32.
+    To the digits of float32, in which divergences and margins are written.
     """
     for stratum, distances in evidence.distances(path, level="L2"):
         judge.extend(stratum, distances)

@@ -147,6 +147,13 @@ def test_many_sequences_at_once_are_the_same_as_one_after_the_other(
 def test_a_sequence_without_a_token_has_no_mean(bounds: list[int]) -> None:
     with pytest.raises(ValueError, match="no token"):
         means(np.ones(3), np.array(bounds))
+    with pytest.raises(ValueError, match="no token"):
+        worst_segments(np.ones(3), np.array(bounds))
+
+
+def test_nor_has_it_a_worst_segment() -> None:
+    with pytest.raises(ValueError, match="no token"):
+        worst_segment(np.array([]))
 
 
 def test_another_shape_is_refused() -> None:
