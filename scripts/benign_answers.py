@@ -1,4 +1,6 @@
-"""Has engines that are right score all sequences of a trace: `benign_answers.py TRACE... -o DIR`.
+"""Has engines that are right score all sequences of a trace.
+
+    python -m scripts.benign_answers TRACE... -o DIR [--loads 2 8 16] [--only NAME...]
 
 Each configuration of `zoo.benign` that a trace can judge is launched once, and asked at several
 loads, each in an order of its own, so that other sequences share a batch. What is there is not

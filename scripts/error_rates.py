@@ -1,4 +1,6 @@
-"""Counts false alarms over right answers: `error_rates.py TRACE... --answers DIR [-o X.json]`.
+"""Counts false alarms over right answers.
+
+    python -m scripts.error_rates TRACE... --answers DIR [--seeds 5] [-o X.json]
 
 No engine is asked. Three kinds of checks, each by the product's own rule (L2 with its share of
 alpha):
@@ -113,8 +115,8 @@ def leaving_out(
     for name in dict.fromkeys(_side(one, kind) for one in sets):
         out = [one for one in sets if _side(one, kind) == name]
         digests = {one.digest for one in out}
-        twins = {one.configuration for one in sets if one.digest in digests}
-        rest = [o for o in sets if _side(o, kind) != name and o.configuration not in twins]
+        twins = {one.configuration for one in sets if one.digest in digests}  # and itself
+        rest = [one for one in sets if one.configuration not in twins]
         if rest:
             yield out, rest
 

@@ -1,4 +1,6 @@
-"""Power against effect size: `power_curve.py TRACE --healthy A.parquet --faulty B.parquet`.
+"""Power against effect size.
+
+    python -m scripts.power_curve TRACE --healthy A.parquet --faulty B.parquet [-o X.json]
 
 Two answer files of `benign_answers`, of a right engine and of a real fault, of which
 `effect_sizes` makes engines with 0.5 to 8 tau. Each is judged in many orders of the real prompts.
