@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"harness", "hw_profiles", "launchers", "suites", "scripts", "tests", ".ci", ".github"}
+FOLDERS = {
+    "harness",
+    "hw_profiles",
+    "launchers",
+    "suites",
+    "scripts",
+    "tests",
+    "docs",
+    ".ci",
+    ".github",
+}
 FILES = {
     ".gitignore",
     "CHANGELOG.md",

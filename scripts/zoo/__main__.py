@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -24,6 +24,7 @@ from harness import session
 from harness.base import atomic
 from harness.base.errors import EnginediffError
 from harness.base.home import home
+from launchers import pins
 from scripts.zoo import account, picture, row, tables, today
 from scripts.zoo.faults import Fault
 from scripts.zoo.row import Outcome, Zoo
@@ -50,12 +51,14 @@ def main() -> int:
 def zoo(options: argparse.Namespace) -> int:
     rows = chosen(options.only, only_slice=options.slice)
     began = time.monotonic()
-    found = Zoo(options.out, traces(rows), brief=options.slice)
+    lanes = ThreadPoolExecutor(AT_ONCE)
+    traces = recordings(lanes, rows)
+    found = Zoo(options.out, lambda *key: traces[key].result(), brief=options.slice)
     try:
-        outcomes = all_rows(found, rows)
-    except BaseException:
+        outcomes = all_rows(lanes, found, rows)
+    finally:
+        lanes.shutdown(wait=False, cancel_futures=True)
         found.stop()
-        raise
     said = {} if options.slice else today.judged(found, rows, outcomes, REFERENCES)
     document = account.document(found, rows, outcomes, said, time.monotonic() - began)
     folder = options.docs or options.out
@@ -68,24 +71,28 @@ def zoo(options: argparse.Namespace) -> int:
     return int(bool(document["wrong"]))
 
 
-def traces(rows: Sequence[Fault]) -> dict[tuple[str, str], Path]:
-    """A trace for each model and numerics class of the rows; recorded where there is none."""
-    needed = dict.fromkeys((one.model, row.numerics_of(one)) for one in rows)
+def recordings(
+    lanes: ThreadPoolExecutor, rows: Sequence[Fault]
+) -> dict[tuple[str, str], Future[Path]]:
+    """A trace for each model and numerics class of the rows; recorded where there is none.
 
-    def record(key: tuple[str, str]) -> Path:
-        model, numerics = key
+    They are begun before any row, so that a row may wait for its own.
+    """
+
+    def record(model: str, numerics: str) -> Path:
         return session.trace_of(
             REFERENCES[model],
             classes=(numerics,),
             announce=lambda text: announce(f"trace of {model}, {numerics}", text),
         ).path
 
-    with ThreadPoolExecutor(AT_ONCE) as lanes:
-        return dict(zip(needed, lanes.map(record, needed), strict=True))
+    needed = dict.fromkeys((one.model, row.numerics_of(one)) for one in rows)
+    strictest_first = sorted(needed, key=lambda key: pins.NUMERICS_CLASSES.index(key[1]))
+    return {key: lanes.submit(record, *key) for key in strictest_first}
 
 
-def all_rows(zoo: Zoo, rows: Sequence[Fault]) -> list[Outcome]:
-    """Every row's outcome, `AT_ONCE` at a time."""
+def all_rows(lanes: ThreadPoolExecutor, zoo: Zoo, rows: Sequence[Fault]) -> list[Outcome]:
+    """Every row's outcome, in the order of `rows`; what is slow to record is done last."""
 
     def one(number: int, fault: Fault) -> Outcome:
         name = f"{number} of {len(rows)} {fault.name}"
@@ -93,12 +100,11 @@ def all_rows(zoo: Zoo, rows: Sequence[Fault]) -> list[Outcome]:
         announce(name, tables.line(fault, outcome))
         return outcome
 
-    lanes = ThreadPoolExecutor(AT_ONCE)
-    futures = [lanes.submit(one, number, fault) for number, fault in enumerate(rows, 1)]
-    try:
-        return [future.result() for future in futures]
-    finally:
-        lanes.shutdown(wait=False, cancel_futures=True)
+    order = sorted(rows, key=lambda fault: pins.NUMERICS_CLASSES.index(row.numerics_of(fault)))
+    futures = {
+        fault.name: lanes.submit(one, number, fault) for number, fault in enumerate(order, 1)
+    }
+    return [futures[fault.name].result() for fault in rows]
 
 
 def announce(name: str, text: str) -> None:

@@ -16,7 +16,7 @@ from harness.checker.tolerance import SPARSE_SHARE
 from harness.recording import Trace
 from scripts.zoo import diagnosis
 from scripts.zoo.faults import Fault
-from scripts.zoo.row import Outcome, Zoo
+from scripts.zoo.row import Outcome, Zoo, shown
 from scripts.zoo.rules import Said
 
 SCHEMA = 1
@@ -43,7 +43,7 @@ def document(
         "schema": SCHEMA,
         "machine": machine(),
         "seconds": seconds,
-        "traces": [_trace(zoo, model, numerics) for model, numerics in zoo.traces],
+        "traces": [_trace(zoo, model, numerics) for model, numerics in sorted(zoo.traces)],
         "rows": table,
         "numeric": {
             "kinds": NUMERIC,
@@ -74,6 +74,8 @@ def _row(zoo: Zoo, fault: Fault, outcome: Outcome, said: Sequence[Said]) -> dict
         "pin": fault.pin,
         "unseen": fault.unseen,
         **asdict(outcome),
+        "failure": outcome.failure and shown(zoo, outcome.failure),
+        "reasons": [shown(zoo, reason) for reason in outcome.reasons],
         "smaller": smaller(outcome) if fault.fine else None,
         "wrong": wrong(fault, outcome),
         "diagnosis": found,
@@ -84,8 +86,7 @@ def _row(zoo: Zoo, fault: Fault, outcome: Outcome, said: Sequence[Said]) -> dict
 def wrong(fault: Fault, outcome: Outcome) -> str | None:
     """What is wrong with a row's outcome, in words; None: nothing."""
     if outcome.word is None:
-        died = fault.dies and outcome.changed
-        return None if died else f"came to nothing: {outcome.failure}"
+        return f"came to nothing: {outcome.failure}"
     if fault.benign:
         return None if outcome.word is Word.EQUIVALENT else f"false alarm: {outcome.word}"
     if outcome.word is Word.DIFFERENT:

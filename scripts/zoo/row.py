@@ -63,22 +63,25 @@ class Zoo:
     """Where the rows lie, and what they share."""
 
     def __init__(
-        self, folder: Path, traces: dict[tuple[str, str], Path], *, brief: bool = False
+        self, folder: Path, recorded: Callable[[str, str], Path], *, brief: bool = False
     ) -> None:
-        """`traces`: by model and numerics class.
+        """`recorded`: the trace of a model and numerics class, waited for.
 
         `brief`: of a healthy engine one launch is probed and not two, of a benign row none.
         """
         self.folder = folder.absolute()
         self.brief = brief
         self._checks: set[subprocess.Popen[str]] = set()
-        self.traces = traces
+        self._recorded = recorded
+        self.traces: dict[tuple[str, str], Path] = {}  # those that were needed
         self._locks: dict[Path, Lock] = {}
         self._lock = Lock()
 
     def trace_of(self, fault: Fault) -> Path:
         """The one that the row is held against."""
-        return self.traces[fault.model, numerics_of(fault)]
+        key = (fault.model, numerics_of(fault))
+        self.traces[key] = path = self._recorded(*key)
+        return path
 
     def check(self, argv: Sequence[str]) -> tuple[int, str]:
         """Exit code and last words of a check; subprocess.TimeoutExpired where it does not end."""
