@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
 
 from harness import session
-from harness.checker.tolerance import CAP, clipped_mean
+from harness.checker.tolerance import CAP, ClassTolerances, clipped_mean
 from harness.recording import Trace
 from scripts import simulate_error_rates as simulated
 from tests import building
@@ -39,8 +38,12 @@ def test_a_trace_whose_flips_are_less_than_a_unit_is_refused(
 ) -> None:
     found = session.tolerances_of(trace, "bf16")
     loose = tuple(dataclasses.replace(one, tau_f=0.1) for one in found.strata)
-    wide: Any = dataclasses.replace(found, strata=loose)
-    monkeypatch.setattr(session, "tolerances_of", lambda *_: wide)
+    wide = dataclasses.replace(found, strata=loose)
+
+    def loosely(_trace: Trace, _numerics: str) -> ClassTolerances:
+        return wide
+
+    monkeypatch.setattr(session, "tolerances_of", loosely)
     with pytest.raises(ValueError, match="one flipped token is less than 4 tau of F"):
         simulated.pool_vectors(trace)
 
