@@ -24,7 +24,13 @@ class Cause:
 
 # What holds of every cause that sits in the attention over positions: the first token attends to
 # itself alone, so it is right whatever is done to positions.
-BY_POSITION = {"first token right": 2.0, "first token wrong": -3.0, "bulk": 0.5}
+BY_POSITION = {"first token right": 2.0, "first token wrong": -3.0, "bulk": 0.5, "sparse": -3.0}
 # ... and of every cause that sits in the weights or the arithmetic of each token.
-EVERYWHERE = {"first token wrong": 2.0, "first token right": -3.0, "level": 0.5, "bulk": 0.5}
+EVERYWHERE = {
+    "first token wrong": 2.0,
+    "first token right": -3.0,
+    "level": 0.5,
+    "bulk": 0.5,
+    "sparse": -3.0,
+}
 OWN = {"L1 agrees": -2.0}  # what an engine that agrees with itself has not

@@ -89,7 +89,7 @@ CAUSES = (
         name="client",
         words="what stands before the engine: a gateway or client that changes requests or cuts "
         "answers",
-        weights={"L0b limits": 1.0, "L0 rendering": 0.5, "black box differs": 0.3},
+        weights={"L0b limits": 1.0, "sparse": 1.5, "L0 rendering": 0.5, "black box differs": 0.3},
         next_step="ask the engine itself, with no gateway between",
     ),
 )

@@ -51,7 +51,7 @@ CAUSES = (
         words="a prefix cache that gives stale or foreign blocks",
         weights={
             "gone: prefix cache": 9.0,
-            "sparse": 2.0,
+            "sparse": 3.0,
             "L1 cache": 3.0,
             "L1 chunks": 1.0,
             "L1 repeat": 1.0,
@@ -67,7 +67,7 @@ CAUSES = (
             "L1 decode": 1.5,
             "L2b differs": 1.0,
             "L1 prefill agrees": 1.0,
-            "sparse": 0.5,
+            "sparse": 2.0,
             "gross": 0.5,
             **OWN,
         },
@@ -95,7 +95,7 @@ CAUSES = (
     Cause(
         name="not deterministic",
         words="a race or memory that was freed: the same request gets other answers",
-        weights={"L1 repeat": 3.0, "L1 busy": 0.5, "sparse": 0.5, **OWN},
+        weights={"L1 repeat": 3.0, "L1 busy": 0.5, "sparse": 2.5, **OWN},
         next_step="repeat it with one thread and without overlap scheduling",
     ),
 )

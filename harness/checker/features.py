@@ -17,6 +17,8 @@ from harness.checker.outcome import LevelResult, StatisticRow, Word
 GROSS = 0.3  # nats: mean |d| of a model that is not the same any more
 SLIGHT = 0.01  # nats: mean |d| of one that answers nearly as before
 QUIET = 10.0  # times the benign mean: a position or a class that is called right
+FEW = 0.5  # of the sequences
+FEWEST_SEQUENCES = 12  # before it is said that few are badly off
 FEWEST_TOKENS = 8  # of a bin of positions, for it to count
 GROWS = 2.0  # times: the last positions' mean |d| over the first wrong ones'
 EVEN = 8.0  # mean divergence over the square of mean |d|: rounding gives 2 to 4, faults 12 and more
@@ -135,9 +137,10 @@ def _bulk_or_sparse(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "marked", f"mean |d| is {mean:.2g} nats"
     rows = [row for row in seen.rows if row.level == "L2" and row.units]
     bulk = [row for row in rows if row.statistic in "AK" and row.above()]
-    sparse = [row for row in rows if row.statistic == "S" and row.above()]
-    if sparse and not bulk:
-        yield "sparse", f"a few sequences are badly off ({sparse[0].group}), and the mean is not"
+    bad = round(sum((row.raw or 0) * row.units for row in rows if row.statistic == "S"))
+    drawn = sum(row.units for row in rows if row.statistic == "S")
+    if 0 < bad < FEW * drawn and drawn >= FEWEST_SEQUENCES:
+        yield "sparse", f"{bad} of {drawn} sequences are badly off, and the others are right"
     elif bulk:
         groups = len({row.group for row in bulk})
         yield "bulk", f"the mean is off, in {groups} of {len({r.group for r in rows})} strata"

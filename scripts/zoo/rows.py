@@ -56,7 +56,7 @@ def _row(one: Configuration) -> Fault:
 BENIGN_ROWS = (*(_row(one) for one in CONFIGURATIONS if one.name in CHECKED), SHARDS)
 ROWS: tuple[Fault, ...] = (*FAULTS, *BENIGN_ROWS)
 SLICE = (
-    "no-generation-prompt",
+    "content-as-list",
     "rope-base-10-percent",
     "experts-swapped-last-layer",
     "kv-fp8",
