@@ -20,8 +20,8 @@ from launchers.pins import MODELS
 from tests.building import answer, serving
 from tests.engines.command_line import verdict_of
 from tests.engines.test_blackbox import texts_alone
-from tests.engines.test_check_vllm import ROPE
 
+ROPE = 'args.hf-overrides.rope_parameters={"rope_type": "default", "rope_theta": 20000.0}'
 VLLM_ONLY = ("/version", "/tokenize", "/identity")
 
 
