@@ -40,9 +40,7 @@ IN_TURN = 8  # prompts of a stratum, then of the next, as they are drawn
 SPREAD = 1.2  # of the logarithm of a length: in the corpus 90 % lie between 10 and 500 tokens
 LONGEST = 4096  # tokens of a prompt
 NOISE = 0.005  # nats: half of the tolerance
-FLAT_MIB = (
-    32  # more than the smallest evidence takes: allocators vary by 20, a million tokens have 21
-)
+FLAT_MIB = 32  # beyond the smallest evidence: allocators vary by 20, a million tokens have 21
 TOLERANCE = Tolerance(
     stratum="any",
     tau_a=0.01,
