@@ -36,8 +36,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_three_times_the_tokens_take_no_more_memory() -> None:
-    """Of the smaller one, every buffer has been full already. FLAT_MIB is below what a copy of the
-    larger one would take."""
+    """Held, the columns of two million tokens more would take 42 MiB, and FLAT_MIB are allowed."""
     done = run("--tokens", "1000000", "3000000")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("M tokens a second") == 2
