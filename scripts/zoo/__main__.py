@@ -31,6 +31,7 @@ from scripts.zoo.row import Outcome, Zoo
 from scripts.zoo.rows import ROWS, chosen
 
 AT_ONCE = 2  # rows: an engine computes in one thread
+SPENT = "seconds"
 REFERENCES = {"tiny-moe": "tiny-moe/reference", "tiny-k2": "tiny-k2/reference"}
 
 
@@ -50,7 +51,7 @@ def main() -> int:
 
 def zoo(options: argparse.Namespace) -> int:
     rows = chosen(options.only, only_slice=options.slice)
-    began = time.monotonic()
+    began = time.monotonic() - spent(options.out)
     lanes = ThreadPoolExecutor(AT_ONCE)
     traces = recordings(lanes, rows)
     found = Zoo(options.out, lambda *key: traces[key].result(), brief=options.slice)
@@ -59,6 +60,7 @@ def zoo(options: argparse.Namespace) -> int:
     finally:
         lanes.shutdown(wait=False, cancel_futures=True)
         found.stop()
+        atomic.write_bytes(options.out / SPENT, f"{time.monotonic() - began:.0f}\n".encode())
     said = {} if options.slice else today.judged(found, rows, outcomes, REFERENCES)
     document = account.document(found, rows, outcomes, said, time.monotonic() - began)
     folder = options.docs or options.out
@@ -69,6 +71,12 @@ def zoo(options: argparse.Namespace) -> int:
     atomic.write_bytes(folder / "README.md", tables.page(document).encode())
     print(tables.summary(document))
     return int(bool(document["wrong"]))
+
+
+def spent(folder: Path) -> float:
+    """Seconds that this zoo has taken so far, before it was stopped."""
+    path = folder / SPENT
+    return float(path.read_text("utf-8")) if path.is_file() else 0.0
 
 
 def recordings(

@@ -28,13 +28,6 @@ Copy = Callable[[str, Path], Path]  # (a model's name, a folder) -> the folder, 
 WEIGHTS = "model.safetensors"
 
 
-def swap_experts(tensors: dict[str, Tensor]) -> None:
-    """Experts 0 and 1 of layer 1 change places; the router does not."""
-    for part in ("gate", "up", "down"):
-        a, b = (f"model.layers.1.mlp.experts.{i}.{part}_proj.weight" for i in (0, 1))
-        tensors[a], tensors[b] = tensors[b], tensors[a]
-
-
 def swap_last_experts(tensors: dict[str, Tensor]) -> None:
     """Experts 3 and 6 of layer 2 change places."""
     for part in ("gate", "up", "down"):
@@ -76,13 +69,6 @@ def int4_layer(tensors: dict[str, Tensor]) -> None:
     """One layer's experts, rounded to four bits in groups of 32."""
     for name in tensors:
         if re.fullmatch(r"model\.layers\.1\.mlp\.experts\.\d+\.\w+\.weight", name):
-            tensors[name] = rounded(tensors[name])
-
-
-def int4_everywhere(tensors: dict[str, Tensor]) -> None:
-    """Every expert, rounded to four bits in groups of 32."""
-    for name in tensors:
-        if ".mlp.experts." in name:
             tensors[name] = rounded(tensors[name])
 
 
