@@ -7,6 +7,7 @@ What is there is not done again, so a zoo that was stopped goes on where it stoo
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -158,7 +159,8 @@ def outcome(zoo: Zoo, fault: Fault, announce: Announce) -> Outcome:
                 )
     except EnginediffError as error:
         found = Outcome(name=fault.name, command=(), changed=(), word=None, failure=str(error))
-    atomic.write_bytes(path, orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2))
+    if found.word is not None:  # what came to nothing is tried again the next time
+        atomic.write_bytes(path, orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2))
     return found
 
 
@@ -242,6 +244,7 @@ def checked(zoo: Zoo, fault: Fault, target: Target, told: tuple[str, ...]) -> Ou
         *("--against", str(trace), "--no-narrow"),
     )
     argv = [str(PROGRAM), *command[1:], "--run", str(run)]
+    shutil.rmtree(run, ignore_errors=True)  # of a check that was stopped
     words = tuple(shown(zoo, word) for word in command)
     common: dict[str, Any] = {"name": fault.name, "command": words, "changed": told}
     try:
