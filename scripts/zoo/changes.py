@@ -7,7 +7,7 @@ is what goes well beyond it. Without noise given, there is none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ def changed(probe: Probe, healthy: Probe, noise: Probe | None) -> Changed:
         _greedy("again", "answers from a warm prefix cache", probe, healthy, noise),
         _counted("rendered", "renderings", probe, healthy, noise),
         _counted("texts", "texts with the engine's own defaults", probe, healthy, noise),
-        _draws(probe, healthy),
+        _draws(probe, healthy, noise),
         _counted("answers", "questions answered rightly", probe, healthy, noise),
         _failures(probe, healthy, noise),
     )
@@ -157,34 +157,51 @@ def _differing(
     return sum(one[name] != other[name] for name in names), len(names)
 
 
-def _draws(probe: Probe, healthy: Probe) -> Change | None:
-    """Whether both draw from one distribution: chi-square over all prefixes."""
+def _draws(probe: Probe, healthy: Probe, noise: Probe | None) -> Change | None:
+    """Whether both draw alike. Engines draw from a seed of their pin: where two healthy launches
+    draw the very same, any other draw is a change; else it is a matter of chance."""
     names = [name for name in probe.draws or {} if name in (healthy.draws or {})]
     if not probe.draws or not healthy.draws or not names:
         return None
-    statistic, freedom, moved, of = 0.0, 0, 0.0, 0
-    for name in names:
-        a, b = probe.draws[name], healthy.draws[name]
-        table = np.array(
-            [[side.get(text, 0) for text in sorted({*a, *b})] for side in (a, b)]
-        )  # (2, texts)
-        moved += float(np.abs(table[0] / table[0].sum() - table[1] / table[1].sum()).sum() / 2)
-        of += int(table[0].sum())
+    pairs = [(probe.draws[name], healthy.draws[name]) for name in names]
+    moved = sum(_moved(a, b) for a, b in pairs) / len(pairs)
+    of = sum(sum(a.values()) for a, _ in pairs)
+    same = noise is None or noise.draws == healthy.draws
+    chance = _chance(pairs)
+    return Change(
+        what="draws with the engine's own defaults, and with top-p sent",
+        found=f"{100 * moved:.0f} % of the mass moved in {of} draws"
+        + ("" if same else f", p = {chance:.1g}"),
+        other=round(of * moved),
+        of=of,
+        noise=None if noise is None else round(of * _between(noise, healthy, names)),
+        beyond=moved > 0 if same else chance < SURE,
+    )
+
+
+def _moved(a: Mapping[str, int], b: Mapping[str, int]) -> float:
+    """The total variation distance of two counts."""
+    mine, others = sum(a.values()), sum(b.values())
+    return sum(abs(a.get(t, 0) / mine - b.get(t, 0) / others) for t in {*a, *b}) / 2
+
+
+def _between(noise: Probe, healthy: Probe, names: Sequence[str]) -> float:
+    pairs = [((noise.draws or {})[name], (healthy.draws or {})[name]) for name in names]
+    return sum(_moved(a, b) for a, b in pairs) / len(pairs)
+
+
+def _chance(pairs: Sequence[tuple[Mapping[str, int], Mapping[str, int]]]) -> float:
+    """Of draws that differ so, of one distribution: chi-square over all prefixes."""
+    statistic, freedom = 0.0, 0
+    for a, b in pairs:
+        table = np.array([[side.get(text, 0) for text in sorted({*a, *b})] for side in (a, b)])
         rare = table.sum(axis=0) < RARE
         cells = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
         cells = cells[:, cells.sum(axis=0) > 0]
         if cells.shape[1] > 1:
             found: Any = stats.chi2_contingency(cells, correction=False)
             statistic, freedom = statistic + float(found.statistic), freedom + int(found.dof)
-    chance = float(stats.chi2.sf(statistic, freedom)) if freedom else 1.0
-    return Change(
-        what="draws with the engine's own defaults, and with top-p sent",
-        found=f"{100 * moved / len(names):.0f} % of the mass moved, p = {chance:.1g} of {of} draws",
-        other=round(of * moved / len(names)),
-        of=of,
-        noise=None,
-        beyond=chance < SURE,
-    )
+    return float(stats.chi2.sf(statistic, freedom)) if freedom else 1.0
 
 
 def _failures(probe: Probe, healthy: Probe, noise: Probe | None) -> Change:

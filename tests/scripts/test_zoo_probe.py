@@ -150,11 +150,18 @@ def test_draws_of_another_distribution_are_told_and_of_the_same_are_not() -> Non
         p = np.array(weights) / sum(weights)
         return {n: dict(zip("abcd", rng.multinomial(64, p).tolist(), strict=True)) for n in CASES}
 
-    healthy = replace(probe(), draws=drawn(4, 3, 2, 1))
-    assert not changed(replace(healthy, draws=drawn(4, 3, 2, 1)), healthy, None)
-    assert beyond(changed(replace(healthy, draws=drawn(64, 9, 2, 0)), healthy, None)) == {
-        "draws with the engine's own defaults"
-    }
+    what = "draws with the engine's own defaults, and with top-p sent"
+    healthy, again = (replace(probe(), draws=drawn(4, 3, 2, 1)) for _ in range(2))
+    assert not changed(replace(healthy, draws=drawn(4, 3, 2, 1)), healthy, again)
+    assert beyond(changed(replace(healthy, draws=drawn(64, 9, 2, 0)), healthy, again)) == {what}
+
+
+def test_where_healthy_launches_draw_the_very_same_any_other_draw_is_a_change() -> None:
+    healthy = replace(probe(), draws={"chat-001": {"a": 40, "b": 24}})
+    other = replace(healthy, draws={"chat-001": {"a": 41, "b": 23}})
+    for noise in (healthy, None):
+        assert not changed(healthy, healthy, noise)
+        assert changed(other, healthy, noise)
 
 
 def test_a_request_that_fails_here_alone_is_a_change_with_its_reason() -> None:
