@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from harness import evidence
 from harness.checker.outcome import Word
 from harness.checker.tolerance import SPARSE_SHARE
 from harness.recording import Trace
@@ -36,7 +37,9 @@ def document(
         for fault, outcome in zip(rows, outcomes, strict=True)
     ]
     costs = [
-        one["tokens"] for one in table if one["kind"] in NUMERIC and one["word"] == "DIFFERENT"
+        one["judged"]
+        for one in table
+        if one["kind"] in NUMERIC and one["word"] == "DIFFERENT" and one["judged"] is not None
     ]
     told = [one["diagnosis"] for one in table if one["diagnosis"] is not None]
     return {
@@ -76,11 +79,24 @@ def _row(zoo: Zoo, fault: Fault, outcome: Outcome, said: Sequence[Said]) -> dict
         **asdict(outcome),
         "failure": outcome.failure and shown(zoo, outcome.failure),
         "reasons": [shown(zoo, reason) for reason in outcome.reasons],
+        "judged": judged(zoo.folder / fault.name / "run", outcome),
         "smaller": smaller(outcome) if fault.fine else None,
         "wrong": wrong(fault, outcome),
         "diagnosis": found,
         "today": [asdict(one) for one in said],
     }
+
+
+def judged(run: Path, outcome: Outcome) -> int | None:
+    """Tokens of the sequences that L2 had judged when it knew its word; None: L2 did not decide.
+
+    A check's own count is larger: where it is DIFFERENT, the worst sequence is asked again by
+    itself, to be shown.
+    """
+    if outcome.level != "L2":
+        return None
+    found = evidence.differences(run / evidence.FILE, level="L2")
+    return sum(len(d) + 1 for d in found.values())
 
 
 def wrong(fault: Fault, outcome: Outcome) -> str | None:

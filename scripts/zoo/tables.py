@@ -31,7 +31,7 @@ def summary(document: Mapping[str, Any]) -> str:
     lines = [
         f"{len(caught)} of {len(faults)} faults are DIFFERENT, {len(fine)} are shown to be smaller"
         f" than the tolerance; {len(right)} of {len(benign)} benign rows are EQUIVALENT",
-        f"tokens to DIFFERENT, the median of {numeric['faults']} faults of "
+        f"tokens judged until DIFFERENT, the median of {numeric['faults']} faults of "
         f"{_and(numeric['kinds'])}: {numeric['median_tokens']:,.0f}"
         if numeric["median_tokens"] is not None
         else "no numeric fault was found",
@@ -74,10 +74,15 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "`#` is the root cause's number in the list below the tables. How it was made: by the "
         "engine's own flags; by another template or other weights; inside the engine's own code "
-        "(scripts/zoo/inside); or by what stands between client and engine."
+        "(scripts/zoo/inside); or by what stands between client and engine. Tokens are all that the "
+        "check had the engine compute; where L2 decides, the worst sequence is asked again by "
+        "itself, to be shown, which is no part of what was judged."
     )
     yield _table(
-        ("#", "fault", "engine", "how", "verdict", "level", "tokens", "s", "true cause named"),
+        (
+            *("#", "fault", "engine", "how", "verdict", "level", "tokens", "judged by L2", "s"),
+            "true cause named",
+        ),
         [_fault(row) for row in sorted(faults, key=lambda row: row["number"] or 99)],
     )
     yield "## Benign"
@@ -115,6 +120,7 @@ def _fault(row: Row) -> tuple[str, ...]:
         _word(row),
         row["level"] or "",
         f"{row['tokens']:,}",
+        "" if row["judged"] is None else f"{row['judged']:,}",
         f"{row['seconds']:.1f}",
         "" if row["diagnosis"] is None else str(row["diagnosis"]["rank"] or "no"),
     )
