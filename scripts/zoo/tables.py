@@ -74,8 +74,8 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "`#` is the root cause's number in the list below the tables. How it was made: by the "
         "engine's own flags; by another template or other weights; inside the engine's own code "
-        "(scripts/zoo/inside); or by what stands between client and engine. Tokens are all that the "
-        "check had the engine compute; where L2 decides, the worst sequence is asked again by "
+        "(scripts/zoo/inside); or by what stands between client and engine. Tokens are all that "
+        "the check had the engine compute; where L2 decides, the worst sequence is asked again by "
         "itself, to be shown, which is no part of what was judged."
     )
     yield _table(
