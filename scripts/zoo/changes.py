@@ -7,7 +7,8 @@ is what goes well beyond it. Without noise given, there is none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from scipy import stats
 from harness.base.record import Floats, Generation, Scores
 from scripts.zoo.probe import Probe
 
+ALIKE = 1e-3  # nats: what a logprob of an answer may be off by, and be the same
 BEYOND = 4.0  # times the noise
 SAMPLED_NOISE = 1  # texts in a probe's dozen that another draw may change, and healthy ones do
 SURE = 1e-6  # the chance of draws that differ so, of one distribution
@@ -103,13 +105,19 @@ def _distances(
 def _greedy(
     part: str, what: str, probe: Probe, healthy: Probe, noise: Probe | None
 ) -> Change | None:
-    """Answers with another token."""
+    """Answers with another token, or another logprob of one."""
 
-    def ids(one: Probe | None) -> dict[str, object] | None:
-        answers: Mapping[str, Generation] | None = None if one is None else getattr(one, part)
-        return None if answers is None else {name: a.token_ids for name, a in answers.items()}
+    def answers(one: Probe | None) -> Mapping[str, Generation] | None:
+        return None if one is None else getattr(one, part)
 
-    return _count(what, ids(probe), ids(healthy), ids(noise), least=0)
+    return _count(what, answers(probe), answers(healthy), answers(noise), least=0, same=_alike)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Of two answers; tokens decide first, for only the same ones have comparable logprobs."""
+    if one.token_ids != other.token_ids:
+        return False
+    return bool(np.abs(one.scores.logprobs - other.scores.logprobs).max(initial=0.0) < ALIKE)
 
 
 def _counted(
@@ -129,12 +137,13 @@ def _count(
     noise: Mapping[str, object] | None,
     *,
     least: int,
+    same: Callable[[Any, Any], bool] = operator.eq,
 ) -> Change | None:
-    differing = _differing(own, healthy)
+    differing = _differing(own, healthy, same)
     if differing is None:
         return None
     other, of = differing
-    benign = _differing(noise, healthy)
+    benign = _differing(noise, healthy, same)
     usual = max(least, 0 if benign is None else benign[0])
     return Change(
         what=what,
@@ -148,13 +157,15 @@ def _count(
 
 
 def _differing(
-    one: Mapping[str, object] | None, other: Mapping[str, object] | None
+    one: Mapping[str, object] | None,
+    other: Mapping[str, object] | None,
+    same: Callable[[Any, Any], bool],
 ) -> tuple[int, int] | None:
     """How many of those that both answered differ, and how many there are."""
     names = [name for name in one or {} if name in (other or {})]
     if not one or not other or not names:
         return None
-    return sum(one[name] != other[name] for name in names), len(names)
+    return sum(not same(one[name], other[name]) for name in names), len(names)
 
 
 def _draws(probe: Probe, healthy: Probe, noise: Probe | None) -> Change | None:
