@@ -38,6 +38,7 @@ CHECK_S = 1800.0  # a check that takes longer is stopped, and has failed
 WORDS = {0: Word.EQUIVALENT, 1: Word.DIFFERENT, 3: Word.INCONCLUSIVE}  # by exit code
 PROGRAM = Path(sys.executable).with_name("enginediff")
 ROOT = Path(__file__).parents[2]
+PROBE = "probe.npz"  # in a row's folder
 HEALTHY = "healthy"  # a folder beside the rows'
 Announce = Callable[[str], None]
 
@@ -124,7 +125,7 @@ def numerics_of(fault: Fault) -> str:
 
 def probed(folder: Path, pin: str, words: Sequence[str], trace: Path) -> Probe:
     """What an engine answers to the probe's questions; launched unless that is known."""
-    path = folder / "probe.npz"
+    path = folder / PROBE
     if not path.is_file():
         loaded = candidate.prepared(pin, words)
         with candidate.opened(pin, loaded, log=folder / "probe.log", announce=_quiet) as opened:
@@ -209,9 +210,10 @@ def _changed(zoo: Zoo, fault: Fault, target: Target, folder: Path, trace: Path) 
     if fault.benign and zoo.brief:
         return ()
     first, *others = zoo.healthy(fault)
-    found = changed(
-        probed(folder, target.name, target.words, trace), first, others[0] if others else None
-    )
+    if target.words == (*fault.base, *fault.healthy) and others:  # it is the healthy engine
+        probe.save(folder / PROBE, others[0])
+    own = probed(folder, target.name, target.words, trace)
+    found = changed(own, first, others[0] if others else None)
     told = found.words() if found else []
     if fault.kind == "parser":
         told += _parsed_otherwise(

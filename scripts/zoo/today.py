@@ -12,7 +12,7 @@ from harness.recording import Trace
 from scripts.zoo import probe, rules
 from scripts.zoo.faults import Fault
 from scripts.zoo.probe import Probe
-from scripts.zoo.row import SEED, Outcome, Zoo
+from scripts.zoo.row import PROBE, SEED, Outcome, Zoo
 from scripts.zoo.rules import Said
 
 RESCORED = "rescored.npz"
@@ -28,7 +28,7 @@ def judged(
             (fault, zoo.folder / fault.name)
             for fault, outcome in zip(rows, outcomes, strict=True)
             if outcome.changed or fault.benign
-            if zoo.trace_of(fault) == path and (zoo.folder / fault.name / "probe.npz").is_file()
+            if zoo.trace_of(fault) == path and (zoo.folder / fault.name / PROBE).is_file()
         ]
         folder = zoo.folder / f"reference-{model}-{numerics}"
         reference = _scored(folder, references[model], path, [place for _, place in own])
@@ -43,7 +43,7 @@ def judged(
 
 def _scored(folder: Path, pin: str, trace: Path, places: Sequence[Path]) -> Probe:
     """The reference's probe; the others' with its scores beside them."""
-    path = folder / "probe.npz"
+    path = folder / PROBE
     missing = [place for place in places if not (place / RESCORED).is_file()]
     if missing or not path.is_file():
         log, loaded = folder / "probe.log", candidate.prepared(pin, ())
@@ -51,6 +51,6 @@ def _scored(folder: Path, pin: str, trace: Path, places: Sequence[Path]) -> Prob
             if not path.is_file():
                 probe.save(path, probe.ask(opened, Trace(trace), seed=SEED))
             for place in missing:
-                own = probe.load(place / "probe.npz")
+                own = probe.load(place / PROBE)
                 probe.save(place / RESCORED, probe.rescored(opened, own))
     return probe.load(path)

@@ -25,7 +25,7 @@ RUNNER = "vllm.v1.worker.gpu_model_runner"
 PARSER = "vllm.parser.kimi_k2"
 LONG = 256  # tokens in one step, above which a kernel goes wrong
 STALE = 1 / 20  # of sequences
-HIT = 1 / 4  # of hits of the prefix cache
+HIT = 1 / 2  # of hits of the prefix cache
 DROPPED = 1 / 20  # of draws that may not take the most probable token
 
 chance = random.Random(0)
@@ -135,7 +135,7 @@ def stale_page(module):
 
 @fault(ATTENTION)
 def prefix_page_lost(module):
-    """A hit of the prefix cache finds, one time in four, another sequence's page."""
+    """A hit of the prefix cache finds, one time in two, another sequence's page."""
     overwritten(module, lambda asked, length, page: 1 < asked <= length - page, HIT)
 
 
