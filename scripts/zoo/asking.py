@@ -34,8 +34,15 @@ AGAIN_TOKENS, AGAIN_STEP = 4, 3  # of every third once more: a wrong cache shows
 TOP_K = 5  # alternatives of a token of a greedy answer: theirs too
 TEMPLATES = 24  # chats for templates, of all that the trace has
 TEXTS = 12
-TOP_P = 0.8  # of half the draws, so that a top-p that is not applied shows in few of them
 PREFIXES, DRAWS = 6, 64  # one-token completions: after how many prefixes, how many of each
+KINDS: Mapping[str, Mapping[str, Any]] = {  # what a draw sends
+    "": {},
+    ", top-p sent": {
+        "temperature": 1.0,
+        "top_p": 0.8,
+    },  # low: few draws tell that it is not applied
+    ", 24 tokens": {"max_tokens": 24, "n": 16},
+}
 PATIENCE_S = 60.0  # of one answer: an engine that hangs shall not hold up the others
 
 T = TypeVar("T")
@@ -141,7 +148,7 @@ class Asking:
         best = sorted(((_spread(row), row) for row in rows), key=lambda p: -p[0][0])[:PREFIXES]
         asked = {
             f"{row.case.id}{name}": (row.token_ids[:length], {"max_tokens": 1, "n": DRAWS, **sent})
-            for name, sent in (("", {}), (", top-p sent", {"temperature": 1.0, "top_p": TOP_P}))
+            for name, sent in KINDS.items()
             for (_, length), row in best
         }
 

@@ -180,7 +180,7 @@ def _draws(probe: Probe, healthy: Probe, noise: Probe | None) -> Change | None:
     same = noise is None or noise.draws == healthy.draws
     chance = _chance(pairs)
     return Change(
-        what="draws with the engine's own defaults, and with top-p sent",
+        what="draws after a few prefixes",
         found=f"{100 * moved:.0f} % of the mass moved in {of} draws"
         + ("" if same else f", p = {chance:.1g}"),
         other=round(of * moved),

@@ -150,7 +150,7 @@ def test_draws_of_another_distribution_are_told_and_of_the_same_are_not() -> Non
         p = np.array(weights) / sum(weights)
         return {n: dict(zip("abcd", rng.multinomial(64, p).tolist(), strict=True)) for n in CASES}
 
-    what = "draws with the engine's own defaults, and with top-p sent"
+    what = "draws after a few prefixes"
     healthy, again = (replace(probe(), draws=drawn(4, 3, 2, 1)) for _ in range(2))
     assert not changed(replace(healthy, draws=drawn(4, 3, 2, 1)), healthy, again)
     assert beyond(changed(replace(healthy, draws=drawn(64, 9, 2, 0)), healthy, again)) == {what}
