@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
+from threading import Lock
 from typing import IO, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ Open = Callable[[], IO[bytes]]
 
 
 class Sequences:
-    """The sequences of a trace, by their number."""
+    """The sequences of a trace, by their number. Thread-safe: levels ask in many threads."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = pq.ParquetFile(file)
@@ -29,6 +30,7 @@ class Sequences:
         self.prompt_tokens_of: list[int] = index["prompt_tokens"].to_pylist()
         self._starts = np.array([0, *accumulate(_rows(self._file))])
         self._kept: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self.case_ids)
@@ -36,7 +38,9 @@ class Sequences:
     def __getitem__(self, row: int) -> Recorded:
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         place = row - int(self._starts[group])
-        return columns.recorded({n: column[place] for n, column in self._group(group).items()})
+        with self._lock:
+            table = self._group(group)
+        return columns.recorded({n: column[place] for n, column in table.items()})
 
     def __iter__(self) -> Iterator[Recorded]:
         return (self[row] for row in range(len(self)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import recording
+from harness import recording, row_groups
 from harness.base.case import Chat
 from harness.base.errors import ConfigError
 from harness.recording import ROWS_IN_GROUP, PoolUnit, Recorded, Token, Trace
@@ -84,6 +85,20 @@ def test_rows_read_at_random_are_those_read_in_order(tmp_path: Path) -> None:
     assert trace.strata == ("chat", "text")
     assert trace.members("text") == list(range(1, 64, 2))
     assert trace.tokens_of == [len(row.token_ids) for row in rows]
+
+
+def test_rows_are_read_by_many_threads_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Levels ask in threads; row groups come and go meanwhile."""
+    monkeypatch.setattr(row_groups, "KEPT_TOKENS", 1)
+    rows = sequences(6 * ROWS_IN_GROUP)
+    write_trace(tmp_path / "t.trace", rows)
+    trace = Trace(tmp_path / "t.trace")
+    order = np.random.default_rng(1).integers(len(rows), size=600).tolist()
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda row: trace[row].case.id, order))
+    assert found == [rows[row].case.id for row in order]
 
 
 def test_a_trace_cut_short_anywhere_is_refused(path: Path) -> None:
