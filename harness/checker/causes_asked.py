@@ -48,6 +48,7 @@ CAUSES = (
             "sampler temperature": 1.5,
             "sampler truncation": 1.0,
             "sampler penalty": 1.5,
+            "pin sampling": 4.0,
             "black box differs": 0.5,
             "L2 agrees": 1.0,
             "L2 differs": -1.5,

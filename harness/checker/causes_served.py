@@ -89,7 +89,7 @@ CAUSES = (
     Cause(
         name="batch kernel",
         words="a kernel whose answer depends on what else is in the batch",
-        weights={"L1 busy": 3.0, "L1 repeat": 0.5, "L1 decode": 0.5, **OWN},
+        weights={"L1 busy": 3.0, "L1 repeat": 0.5, "L1 decode": 0.5, "sparse": 2.25, **OWN},
         next_step="ask one request at a time (--max-num-seqs 1), or a batch-invariant mode",
     ),
     Cause(

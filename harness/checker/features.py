@@ -19,7 +19,7 @@ SLIGHT = 0.01  # nats: mean |d| of one that answers nearly as before
 QUIET = 10.0  # times the benign mean: a position or a class that is called right
 FEW = 0.5  # of the sequences
 FEWEST_SEQUENCES = 12  # before it is said that few are badly off
-FEWEST_TOKENS = 8  # of a bin of positions, for it to count
+FEWEST_TOKENS = 5  # of a bin of positions, for it to count: L2 may end after a prompt a stratum
 GROWS = 2.0  # times: the last positions' mean |d| over the first wrong ones'
 EVEN = 8.0  # mean divergence over the square of mean |d|: rounding gives 2 to 4, faults 12 and more
 SATURATED = 0.1  # nats: from this mean |d| on that ratio says nothing
@@ -32,7 +32,7 @@ PARTS = ("prefix cache", "operators", "graphs", "attention backend")  # in the w
 SAID = {
     "L0": {
         "rendering": r"is rendered otherwise|usage\.prompt_tokens|counted otherwise",
-        "parsing": r"parse[rd]?\b|tool[ _]call|reasoning",
+        "parsing": r"parse[rd]?\b|tool[ _]call|reasoning|^stream ",
     },
     "L0b": {
         "parsing": r"tool[ _]call|reasoning",
@@ -47,6 +47,7 @@ SAID = {
         "KV cache": r"KV cache|kv[-_]cache[-_]dtype",
         "dtype": r"^dtype|args\.dtype",
         "quantisation": r"quanti[sz]ation",
+        "sampling": r"^sampling\.",
         "flag": r"args\.",
     },
 }

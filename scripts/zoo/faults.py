@@ -129,6 +129,7 @@ FAULTS = (
             f"args.tool-parser-plugin={PLUGIN}",
             'args.tool-call-parser="strict_tool_ids"',
         ),
+        tuned_by=True,
     ),
     Fault(
         name="other-reasoning-parser",
@@ -169,6 +170,7 @@ FAULTS = (
         pin=MOE,
         causes=("sampling",),
         changes=("args.override-generation-config.temperature=0.6",),
+        tuned_by=True,
     ),
     Fault(
         name="16-tokens",
@@ -349,6 +351,7 @@ FAULTS = (
         pin=MOE,
         causes=("prefix cache", "transfer", "not deterministic"),
         inside="stale-page",
+        tuned_by=True,
     ),
     Fault(
         name="prompt-logprobs-stale",
@@ -452,6 +455,7 @@ FAULTS = (
         pin=MOE,
         causes=("kernel length", "batch kernel"),
         inside="experts-long",
+        tuned_by=True,
     ),
     Fault(
         name="top-p-skipped",
@@ -512,6 +516,7 @@ FAULTS = (
         pin=MOE,
         causes=("constant",),
         changes=("args.hf-overrides.rms_norm_eps=1e-5",),
+        tuned_by=True,
     ),
     Fault(
         name="norm-epsilon-bfloat16",
@@ -545,6 +550,7 @@ FAULTS = (
         pin=MOE,
         causes=("not deterministic", "client"),
         between="wrong-replica-30",
+        tuned_by=True,
     ),
     Fault(
         name="wrong-replica-3-percent",
@@ -556,6 +562,7 @@ FAULTS = (
         causes=("not deterministic", "client"),
         between="wrong-replica-3",
         fine=True,
+        tuned_by=True,
     ),
     Fault(
         name="undeclared-tool",

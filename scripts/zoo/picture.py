@@ -17,9 +17,7 @@ LOWEST, HIGHEST = 2, 6  # powers of ten of tokens
 
 def picture(document: Mapping[str, Any]) -> str:
     """Faults above, benign rows below; each by tokens."""
-    order = sorted(
-        document["rows"], key=lambda row: (row["kind"] == BENIGN, row["tokens"] or 10**HIGHEST)
-    )
+    order = sorted(document["rows"], key=lambda row: (row["kind"] == BENIGN, row["tokens"]))
     height = TOP + STEP * (len(order) + 2) + 30
     parts = [_axis(height)]
     y = TOP
@@ -50,7 +48,7 @@ def _axis(height: int) -> str:
         lines.append(
             f'<line x1="{x:.0f}" x2="{x:.0f}" y1="{TOP}" y2="{height - 28}" stroke="#d8dad4"/>'
             f'<text x="{x:.0f}" y="{height - 12}" text-anchor="middle" fill="#5a616a">'
-            f"{10**power:,}</text>"
+            f"{10**power:,}{' or none' if power == LOWEST else ''}</text>"
         )
     return "".join(lines)
 

@@ -199,7 +199,14 @@ def test_names_of_causes_are_unique_and_every_weighed_feature_can_be_seen() -> N
     # Those that no case above shows, by the names that the observers give them.
     rest = {"sparse", "only long", "class special", "black box differs", "L2b differs"}
     rest |= {"L0b parsing", "L0b limits", "sampler truncation", "sampler penalty"}
-    rest |= {"pin differs", "pin flag", "pin dtype", "pin quantisation", "pin KV cache"}
+    rest |= {
+        "pin differs",
+        "pin flag",
+        "pin dtype",
+        "pin quantisation",
+        "pin KV cache",
+        "pin sampling",
+    }
     rest |= {f"gone: {part}" for part in PARTS}
     assert weighed - seen == rest
 
