@@ -58,7 +58,7 @@ SLICE = (
     "experts-swapped-last-layer",
     "kv-fp8",
     "page-not-delivered",
-    "temperature-90",
+    "one-letter-lost",
     "vllm-no-prefix-cache",
     "vllm-two-shards",
     "sglang",
