@@ -219,7 +219,7 @@ def require_same_as_product(units: Array) -> None:
             process.extend([x])
             pair = (process.log_different, process.log_equivalent)
             ours = (different[(*place, i)], equivalent[(*place, i)])
-            np.testing.assert_allclose(ours, pair, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(ours, pair, rtol=1e-7, atol=1e-9)
     looks, word = _looks_of_judge(units)
     differ, equal = (float(answer[0]) for answer in decide(units[None]))
     ours = {Word.DIFFERENT: differ, Word.EQUIVALENT: equal, Word.INCONCLUSIVE: UNDECIDED}

@@ -151,6 +151,7 @@ def outcome(zoo: Zoo, fault: Fault, announce: Announce) -> Outcome:
                 announce("the check")
                 found = checked(zoo, fault, target, told)
             else:
+                (folder / PROBE).unlink()  # another fault of that name is probed anew
                 found = Outcome(
                     name=fault.name,
                     command=(),
