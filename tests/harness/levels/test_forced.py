@@ -342,7 +342,7 @@ def test_a_check_is_judged_again_from_its_evidence(tmp_path: Path, error: float)
     """Row by row and point by point. K is written as float32, whose last digit is 6e-8 of it."""
     rows = [*building.sequences(PROMPTS), *building.sequences(PROMPTS, ("code",))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evidence, "TOKENS_IN_GROUP", 100)
+        patch.setattr(evidence, "TOKENS_IN_GROUP", 10)
         check, _, _ = judged(tmp_path, off_by(error), rows)
     path = tmp_path / "evidence.parquet"
     assert pq.ParquetFile(path).num_row_groups > 1
@@ -354,6 +354,7 @@ def test_a_check_is_judged_again_from_its_evidence(tmp_path: Path, error: float)
         },
         alpha=during.alpha,
         beta=during.beta,
+        together=True,
     )
     forced.rejudge(again, path)
     assert again.word() is during.word()
