@@ -21,7 +21,9 @@ Open = Callable[[], IO[bytes]]
 class Sequences:
     """The sequences of a trace, by their number. Thread-safe: levels ask in many threads."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], *, kept_tokens: int | None = None) -> None:
+        """`kept_tokens`: held of what was read last; None: KEPT_TOKENS."""
+        self._most = KEPT_TOKENS if kept_tokens is None else kept_tokens
         self._file = pq.ParquetFile(file)
         index = self._file.read(columns=["case_id", "stratum", "tokens", "prompt_tokens"])
         self.case_ids: list[str] = index["case_id"].to_pylist()
@@ -51,7 +53,7 @@ class Sequences:
             table = self._file.read_row_group(group)
             self._kept[group] = {name: table.column(name) for name in table.column_names}
         self._kept.move_to_end(group)
-        while len(self._kept) > 1 and sum(map(self._tokens, self._kept)) > KEPT_TOKENS:
+        while len(self._kept) > 1 and sum(map(self._tokens, self._kept)) > self._most:
             self._kept.popitem(last=False)
         return self._kept[group]
 

@@ -66,13 +66,13 @@ class Impatient(Endpoint):
         return super().ask(request, timeout_s=timeout_s or PATIENCE_S)
 
 
-def rows_of(trace: Trace, seed: int) -> list[Recorded]:
-    """ROWS of each stratum, fewer where they are long; the same for every engine."""
+def rows_of(trace: Trace, seed: int, tokens: int = TOKENS) -> list[Recorded]:
+    """ROWS of each stratum, fewer where they have more `tokens`; the same for every engine."""
     chosen: list[int] = []
     for stratum in trace.strata:
         order = forced.permutation(trace.members(stratum), seed=seed, name=f"probe {stratum}")
         ends = np.cumsum([trace.tokens_of[row] for row in order[:ROWS]])
-        chosen += order[: max(1, int((ends <= TOKENS).sum()))]
+        chosen += order[: max(1, int((ends <= tokens).sum()))]
     return [trace[row] for row in sorted(chosen)]
 
 

@@ -75,8 +75,8 @@ def standing(upstreams: Sequence[str], wrong: Wrong) -> Generator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            del format, args
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -91,10 +91,8 @@ class Zoo:
             self._checks.add(process)
             try:
                 _, said = process.communicate(timeout=CHECK_S)
-            except BaseException:
-                process.terminate()
-                raise
             finally:
+                process.terminate()  # nothing, where it has ended
                 self._checks.discard(process)
         return process.returncode, said
 

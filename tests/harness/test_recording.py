@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import recording, row_groups
+from harness import recording
 from harness.base.case import Chat
 from harness.base.errors import ConfigError
 from harness.recording import ROWS_IN_GROUP, PoolUnit, Recorded, Token, Trace
+from harness.row_groups import Sequences
 from tests.building import pool_of, recorded, sequences, write_trace
 
 TEXT = st.text(max_size=20)
@@ -87,14 +88,13 @@ def test_rows_read_at_random_are_those_read_in_order(tmp_path: Path) -> None:
     assert trace.tokens_of == [len(row.token_ids) for row in rows]
 
 
-def test_rows_are_read_by_many_threads_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_are_read_by_many_threads_at_once(tmp_path: Path) -> None:
     """Levels ask in threads; row groups come and go meanwhile."""
-    monkeypatch.setattr(row_groups, "KEPT_TOKENS", 1)
     rows = sequences(6 * ROWS_IN_GROUP)
     write_trace(tmp_path / "t.trace", rows)
-    trace = Trace(tmp_path / "t.trace")
+    with zipfile.ZipFile(tmp_path / "t.trace") as archive:
+        (tmp_path / "rows.parquet").write_bytes(archive.read(recording.SEQUENCES))
+    trace = Sequences((tmp_path / "rows.parquet").open("rb"), kept_tokens=1)
     order = np.random.default_rng(1).integers(len(rows), size=600).tolist()
     with ThreadPoolExecutor(16) as threads:
         found = list(threads.map(lambda row: trace[row].case.id, order))

@@ -52,13 +52,10 @@ def test_another_seed_asks_other_sequences(trace: Trace) -> None:
     assert chosen[0] == chosen[1] != chosen[2]
 
 
-def test_long_sequences_are_fewer_and_one_at_least(
-    trace: Trace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_sequences_are_fewer_and_one_at_least(trace: Trace) -> None:
     asked: list[int] = []
     for most in (1, 35, 1_000):
-        monkeypatch.setattr(asking, "TOKENS", most)
-        rows = asking.rows_of(trace, 1)
+        rows = asking.rows_of(trace, 1, most)
         asked.append(len(rows))
         assert len(rows) == 1 or sum(len(row.token_ids) for row in rows) <= most
     assert asked[0] == 1 < asked[1] < asked[2] == asking.ROWS

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from harness.base.errors import ConfigError
@@ -80,12 +81,13 @@ def test_no_logprob_loses_a_bit_on_disk(tmp_path: Path) -> None:
     assert read["chat-001"].logprobs.tolist() == exact["chat-001"].logprobs.tolist()
 
 
-def test_a_probe_of_another_schema_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(probes, "SCHEMA", 99)
+def test_a_probe_of_another_schema_is_refused(tmp_path: Path) -> None:
     probes.save(tmp_path / "a.npz", probe())
-    monkeypatch.undo()
+    with np.load(tmp_path / "a.npz") as archive:
+        arrays = dict(archive)
+    document = {**orjson.loads(arrays["document"].tobytes()), "schema": 99}
+    arrays["document"] = np.frombuffer(orjson.dumps(document), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(ConfigError, match="schema is 99"):
         probes.load(tmp_path / "a.npz")
 
