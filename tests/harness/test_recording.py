@@ -94,11 +94,11 @@ def test_rows_are_read_by_many_threads_at_once(tmp_path: Path) -> None:
     write_trace(tmp_path / "t.trace", rows)
     with zipfile.ZipFile(tmp_path / "t.trace") as archive:
         (tmp_path / "rows.parquet").write_bytes(archive.read(recording.SEQUENCES))
-    trace = Sequences((tmp_path / "rows.parquet").open("rb"), kept_tokens=1)
-    order = np.random.default_rng(1).integers(len(rows), size=600).tolist()
-    with ThreadPoolExecutor(16) as threads:
-        found = list(threads.map(lambda row: trace[row].case.id, order))
-    assert found == [rows[row].case.id for row in order]
+    order: list[int] = np.random.default_rng(1).integers(len(rows), size=600).tolist()
+    with (tmp_path / "rows.parquet").open("rb") as file, ThreadPoolExecutor(16) as threads:
+        read = Sequences(file, kept_tokens=1)
+        found = list(threads.map(read.__getitem__, order))
+    assert [one.case.id for one in found] == [rows[row].case.id for row in order]
 
 
 def test_a_trace_cut_short_anywhere_is_refused(path: Path) -> None:
