@@ -121,7 +121,13 @@ def of_pool(trace: Trace, numerics: str) -> list[AnswerSet]:
 
 def of_file(trace: Trace, file: Path) -> AnswerSet:
     """What `benign_answers` wrote; ConfigError where a sequence of the trace is missing."""
-    described: dict[str, Any] = orjson.loads((file.parent / "engine.json").read_bytes())
+    engine_file = file.parent / "engine.json"
+    if not (file.is_file() and engine_file.is_file()):
+        raise ConfigError(
+            f"{file}: there is no answer file of `scripts.benign_answers` (at-LOAD.parquet, beside "
+            "its engine.json)"
+        )
+    described: dict[str, Any] = orjson.loads(engine_file.read_bytes())
     engine = described["pin"]["environment"].partition("-")[0]
     by_case = {one.case_id: one.distance for one in evidence.answered(file, level="L2")}
     missing = len(set(trace.case_ids) - by_case.keys())

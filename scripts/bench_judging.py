@@ -181,6 +181,11 @@ def main() -> int:
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    for name, least in (("tokens", min(options.tokens)), ("length", options.length)):
+        if least < 1:
+            parser.error(f"--{name} {least}: must be 1 or more")
+    if options.repeats < 1:
+        parser.error(f"--repeats {options.repeats}: must be 1 or more")
     if options.make:
         made(options.make, options.tokens[0], options.length)
         return 0
