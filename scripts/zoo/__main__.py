@@ -26,7 +26,7 @@ from harness.base.errors import EnginediffError
 from harness.base.home import home
 from launchers import pins
 from scripts.zoo import account, picture, row, tables, today
-from scripts.zoo.faults import Fault
+from scripts.zoo.fault import Fault
 from scripts.zoo.row import Outcome, Zoo
 from scripts.zoo.rows import ROWS, chosen
 

@@ -16,7 +16,7 @@ from harness.checker.outcome import Word
 from harness.checker.tolerance import SPARSE_SHARE
 from harness.recording import Trace
 from scripts.zoo import diagnosis
-from scripts.zoo.faults import Fault
+from scripts.zoo.fault import Fault
 from scripts.zoo.row import Outcome, Zoo, shown
 from scripts.zoo.rules import Said
 

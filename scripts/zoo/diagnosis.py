@@ -17,7 +17,7 @@ from harness.checker.contract import RenderDifference
 from harness.checker.diagnosis import diagnose
 from harness.checker.features import Seen
 from harness.checker.outcome import LevelResult, StatisticRow, Word
-from scripts.zoo.faults import Fault
+from scripts.zoo.fault import Fault
 
 FIRST = 3  # causes that a reader looks at
 

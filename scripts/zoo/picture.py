@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from scripts.zoo.faults import BENIGN
+from scripts.zoo.fault import BENIGN
 
 WIDTH, LEFT, RIGHT, TOP, STEP = 860, 330, 40, 56, 18
 COLOURS = {"DIFFERENT": "#b3261e", "EQUIVALENT": "#0f6b52", "INCONCLUSIVE": "#7d5200"}

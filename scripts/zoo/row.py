@@ -29,7 +29,7 @@ from launchers import pins, replay
 from launchers.replay import Asked, Replayed
 from scripts.zoo import between, probe
 from scripts.zoo.changes import changed
-from scripts.zoo.faults import Fault, rope
+from scripts.zoo.fault import Fault, rope
 from scripts.zoo.probe import Probe
 from suites import streams
 

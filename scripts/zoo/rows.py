@@ -7,7 +7,8 @@ from dataclasses import replace
 from scripts.zoo import edits
 from scripts.zoo.benign import BENIGN as CONFIGURATIONS
 from scripts.zoo.benign import Benign as Configuration
-from scripts.zoo.faults import BENIGN, BFLOAT16, CUSTOM_OPS, FAULTS, K2, MOE, Fault
+from scripts.zoo.fault import BENIGN, BFLOAT16, CUSTOM_OPS, K2, MOE, Fault
+from scripts.zoo.faults import FAULTS
 
 # Those that are checked, in words; all of them are asked for the error rates.
 CHECKED = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scripts.zoo.faults import BENIGN, Fault
+from scripts.zoo.fault import BENIGN, Fault
 from scripts.zoo.row import Outcome
 
 Row = Mapping[str, Any]

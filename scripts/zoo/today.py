@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import candidate
 from harness.recording import Trace
 from scripts.zoo import probe, rules
-from scripts.zoo.faults import Fault
+from scripts.zoo.fault import Fault
 from scripts.zoo.probe import Probe
 from scripts.zoo.row import PROBE, SEED, Outcome, Zoo
 from scripts.zoo.rules import Said

@@ -11,7 +11,8 @@ import pytest
 
 from harness.checker.outcome import Word
 from scripts.zoo import account, edits, picture, tables
-from scripts.zoo.faults import FAULTS, Fault
+from scripts.zoo.fault import Fault
+from scripts.zoo.faults import FAULTS
 from scripts.zoo.row import Outcome
 from scripts.zoo.rows import BENIGN_ROWS, ROWS, SLICE
 
