@@ -26,6 +26,9 @@ ANSWER_S = 300.0  # how long an answer may take, unless a request says otherwise
 BUSY = 16  # requests in flight when a server is to be busy
 RATE_LIMITED = 429
 LONGEST_WAIT_S = 20.0  # of one wait, whatever a server asks for in Retry-After
+# An idle connection is used again for so long. A server closes one on its own account (uvicorn,
+# hence vLLM and SGLang, after 5 s), and a request that is on its way just then is lost.
+IDLE_S = 1.0
 
 
 class Endpoint:
@@ -39,7 +42,9 @@ class Endpoint:
         if not (self._key.isascii() and self._key.isprintable()):
             raise ConfigError("ENGINEDIFF_API_KEY holds a character that no HTTP header can carry")
         headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
-        limits = httpx.Limits(max_connections=2 * BUSY, max_keepalive_connections=2 * BUSY)
+        limits = httpx.Limits(
+            max_connections=2 * BUSY, max_keepalive_connections=2 * BUSY, keepalive_expiry=IDLE_S
+        )
         # The environment's proxies are left out: an engine is on loopback or named outright. Its
         # SSL_CERT_FILE is not: an endpoint in a company has the company's certificate.
         self._client = httpx.Client(

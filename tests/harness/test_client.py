@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 
 from harness.base.errors import ConfigError, EnginediffError, RequestError
-from harness.client import BUSY, LONGEST_WAIT_S, Asker, Endpoint, flatten, in_parallel, parts
+from harness.client import (
+    BUSY,
+    IDLE_S,
+    LONGEST_WAIT_S,
+    Asker,
+    Endpoint,
+    flatten,
+    in_parallel,
+    parts,
+)
 from launchers.dialect import Request
 from launchers.pins import GREEDY
 from launchers.vllm import VllmDialect
@@ -177,6 +186,24 @@ def test_a_body_cut_short_is_an_error() -> None:
 
     with serving(cut) as url, pytest.raises(RequestError, match="the request failed"):
         send(url)
+
+
+def test_a_connection_is_used_again_but_not_once_the_server_may_be_closing_it() -> None:
+    ports: list[int] = []
+
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        handler.protocol_version = "HTTP/1.1"  # it keeps the connection
+        handler.close_connection = False
+        handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        ports.append(handler.client_address[1])
+        answer(handler, 200, b"yes")
+
+    with serving(respond) as url, Endpoint(url) as endpoint:
+        endpoint.send(ASK)
+        endpoint.send(ASK)
+        time.sleep(IDLE_S + 0.2)
+        endpoint.send(ASK)
+    assert ports[0] == ports[1] != ports[2]
 
 
 def test_garbage_instead_of_http_is_an_error() -> None:
