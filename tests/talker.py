@@ -80,7 +80,7 @@ class Talker:
 
     def _said(self, body: Body, streams: bool) -> tuple[str, list[dict[str, Any]], int, str]:
         """Text, calls, tokens, finish reason."""
-        limit = body["max_tokens"]
+        limit = body.get("max_tokens", WORDS)
         if body.get("tools") and limit >= WORDS:
             arguments = CALL["arguments"].replace(" ", "" if self.spaced and streams else " ")
             name = f"call-{len(self.asked)}" if self.ids else "functions.find:0"

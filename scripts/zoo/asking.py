@@ -23,6 +23,7 @@ from harness.client import BUSY, Asker, Endpoint, flatten, in_parallel, parts
 from harness.recording import Recorded, Trace
 from launchers import openai_api
 from launchers.dialect import Reply, Request, Tokens
+from launchers.openai_api import Answered
 from launchers.pins import GREEDY
 from scripts.zoo import tiny_items
 from scripts.zoo.tiny_items import Item
@@ -128,6 +129,20 @@ class Asking:
         return self._named("rendered", chats, self._asker.render, size=1)
 
     def texts(self, rows: Sequence[Recorded]) -> dict[str, Text] | None:
+        """Whole answers of the chat API."""
+        return self._texts("texts", rows, {}, openai_api.answered)
+
+    def streams(self, rows: Sequence[Recorded]) -> dict[str, Text] | None:
+        """The same in pieces; a stream that is no whole one is a failure."""
+        return self._texts("streams", rows, openai_api.STREAMED, openai_api.streamed)
+
+    def _texts(
+        self,
+        name: str,
+        rows: Sequence[Recorded],
+        fields: Mapping[str, Any],
+        read: Callable[[bytes], Answered],
+    ) -> dict[str, Text] | None:
         """Those first whose answer by the reference is the longest: what cuts answers off shows."""
         chats = {row.case.id: row.case.prompt for row in sorted(rows, key=_answer, reverse=True)}
         asked = {name: chat for name, chat in chats.items() if isinstance(chat, Chat)}
@@ -136,10 +151,10 @@ class Asking:
 
         def ask(part: Sequence[Chat]) -> list[Text]:
             bodies = [self._asker.dialect.chat(chat) or {} for chat in part]
-            sent = [self._asker.endpoint.send(openai_api.chat(body, {})) for body in bodies]
-            return [_text(answer) for answer in sent]
+            sent = [self._asker.endpoint.send(openai_api.chat(body, fields)) for body in bodies]
+            return [_text(read(answer)) for answer in sent]
 
-        return self._named("texts", dict(list(asked.items())[:TEXTS]), ask, size=1)
+        return self._named(name, dict(list(asked.items())[:TEXTS]), ask, size=1)
 
     def draws(self, rows: Sequence[Recorded]) -> dict[str, Counter[str]] | None:
         chats = {row.case.id: row.case.prompt for row in rows if isinstance(row.case.prompt, Chat)}
@@ -216,8 +231,8 @@ def _answer(row: Recorded) -> int:
     return len(row.token_ids) - row.prompt_tokens
 
 
-def _text(answer: bytes) -> Text:
-    choice = openai_api.answered(answer).choices[0]
+def _text(answer: Answered) -> Text:
+    choice = answer.choices[0]
     return Text(
         content=choice.content,
         reasoning=choice.reasoning,

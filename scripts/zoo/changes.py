@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from harness.base.record import Floats, Generation, Scores
-from scripts.zoo.probe import Probe
+from scripts.zoo.probe import TEXTS, Probe
 
 ALIKE = 1e-3  # nats: what a logprob of an answer may be off by, and be the same
 BEYOND = 4.0  # times the noise
@@ -62,6 +62,7 @@ def changed(probe: Probe, healthy: Probe, noise: Probe | None) -> Changed:
         _greedy("again", "answers from a warm prefix cache", probe, healthy, noise),
         _counted("rendered", "renderings", probe, healthy, noise),
         _counted("texts", "texts with the engine's own defaults", probe, healthy, noise),
+        _counted("streams", "streamed texts", probe, healthy, noise),
         _draws(probe, healthy, noise),
         _counted("answers", "questions answered rightly", probe, healthy, noise),
         _failures(probe, healthy, noise),
@@ -127,7 +128,7 @@ def _counted(
     own, other, benign = (
         None if one is None else getattr(one, part) for one in (probe, healthy, noise)
     )
-    return _count(what, own, other, benign, least=SAMPLED_NOISE if part == "texts" else 0)
+    return _count(what, own, other, benign, least=SAMPLED_NOISE if part in TEXTS else 0)
 
 
 def _count(

@@ -5,6 +5,7 @@
     again     the beginnings of some of them, when the prompts stand in the prefix cache
     rendered  token ids of chats: of the trace, and of its chats for templates
     texts     answers of the chat API with no sampling field sent: what the server adds by itself
+    streams   the same, streamed
     draws     one-token completions after a few prefixes: with no sampling field sent, and top-p
     answers   whether the tiny models' questions are answered rightly
 
@@ -34,8 +35,9 @@ from launchers.dialect import Tokens
 from scripts.zoo import asking, tiny_items
 from scripts.zoo.asking import Asking, Impatient, Text
 
-SCHEMA = 1
+SCHEMA = 2
 ARRAYS = ("scores", "greedy", "again", "rescored")  # what holds logprobs
+TEXTS = ("texts", "streams")
 PLAIN = ("title", "trace", "seed", "draws", "answers", "item_tokens", "failures", "seconds")
 
 
@@ -52,6 +54,7 @@ class Probe:
     again: Mapping[str, Generation] | None
     rendered: Mapping[str, Tokens] | None
     texts: Mapping[str, Text] | None
+    streams: Mapping[str, Text] | None
     draws: Mapping[str, Mapping[str, int]] | None  # text of a token -> how often it came
     answers: Mapping[str, bool] | None  # question -> answered rightly
     item_tokens: int  # that the questions took, prompts included
@@ -71,6 +74,7 @@ def ask(opened: Opened, trace: Trace, *, seed: int) -> Probe:
         again = engine.greedy(rows[:: asking.AGAIN_STEP], asking.AGAIN_TOKENS, "again")
         rendered = engine.rendered(asking.chats_of(trace, rows))
         texts = engine.texts(rows)
+        streams = engine.streams(rows)
         draws = engine.draws(rows)
         answers, item_tokens = engine.items(tiny_items.items())
     return Probe(
@@ -83,6 +87,7 @@ def ask(opened: Opened, trace: Trace, *, seed: int) -> Probe:
         again=again,
         rendered=rendered,
         texts=texts,
+        streams=streams,
         draws=draws,
         answers=answers,
         item_tokens=item_tokens,
@@ -112,7 +117,9 @@ def save(path: Path, probe: Probe) -> None:
     """Writes `path` (.npz) whole or not at all."""
     document: dict[str, Any] = {name: getattr(probe, name) for name in PLAIN}
     document |= {"schema": SCHEMA, "prompts": probe.prompts, "rendered": probe.rendered}
-    document["texts"] = probe.texts and {name: asdict(one) for name, one in probe.texts.items()}
+    for part in TEXTS:
+        found = getattr(probe, part)
+        document[part] = found and {name: asdict(one) for name, one in found.items()}
     document["answered"] = {
         part: [
             {"name": name, "token_ids": one.token_ids, "finish_reason": one.finish_reason}
@@ -140,12 +147,12 @@ def load(path: Path) -> Probe:
     if document["schema"] != SCHEMA:
         raise ConfigError(f"{path}: schema is {document['schema']}; it must be {SCHEMA}")
     scores = {part: _scores(arrays, part, document[part]) for part in ARRAYS}
-    texts = document["texts"]
+    texts = {part: _texts(document[part]) for part in TEXTS}
     return Probe(
         **{name: document[name] for name in PLAIN},
         prompts=_tokens(document["prompts"]),
         rendered=None if document["rendered"] is None else _tokens(document["rendered"]),
-        texts=None if texts is None else {name: _text(one) for name, one in texts.items()},
+        **texts,
         scores=scores["scores"],
         rescored=scores["rescored"],
         greedy=_generations(scores["greedy"], document["answered"]["greedy"]),
@@ -184,10 +191,15 @@ def _tokens(table: Mapping[str, list[int]]) -> dict[str, Tokens]:
     return {name: tuple(ids) for name, ids in table.items()}
 
 
-def _text(table: Mapping[str, Any]) -> Text:
-    return Text(
-        content=table["content"],
-        reasoning=table["reasoning"],
-        calls=tuple((name, arguments) for name, arguments in table["calls"]),
-        finish_reason=table["finish_reason"],
-    )
+def _texts(table: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Text] | None:
+    if table is None:
+        return None
+    return {
+        name: Text(
+            content=one["content"],
+            reasoning=one["reasoning"],
+            calls=tuple((name, arguments) for name, arguments in one["calls"]),
+            finish_reason=one["finish_reason"],
+        )
+        for name, one in table.items()
+    }

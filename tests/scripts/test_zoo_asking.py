@@ -7,15 +7,22 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from harness.base.case import Chat
 from harness.candidate import Opened
+from harness.client import Asker, Endpoint
 from harness.recording import Trace
 from launchers.capabilities import Able, Capabilities, Capability
+from launchers.vllm import VllmDialect
 from scripts.zoo import asking, probe, rules
+from scripts.zoo.asking import Asking
 from scripts.zoo.changes import changed
 from scripts.zoo.rules import Word
 from tests import toy_engine
+from tests.building import recorded, serving
+from tests.talker import Talker
 from tests.toy_engine import Toy
 
 ABLE = {"score", "generate"}
@@ -110,3 +117,30 @@ def test_a_reference_scores_the_answers_and_not_their_prompts(trace: Trace) -> N
     assert rules.margins(other.rescored).min() > 0
     assert rules.token_difr(own, [own]).word is Word.EQUAL
     assert rules.token_difr(other, [own]).word is Word.CAUGHT
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_stream_that_ends_in_its_middle_is_a_failure_and_the_whole_answers_are_none(
+    whole: bool,
+) -> None:
+    chat = Chat(messages=({"role": "user", "content": "well?"},), tools=None, thinking=None)
+    rng = np.random.default_rng(0)
+    rows = [recorded(i, "chat", rng, chat) for i in range(3)]
+    with serving(Talker(ends_stream=whole)) as url, Endpoint(url) as endpoint:
+        engine = Asking(
+            Opened(
+                asker=(asker := Asker(endpoint, VllmDialect(model="m"))),
+                title="a talker",
+                url=url,
+                pin=None,
+                identity={},
+                launch_seconds=None,
+                running=None,
+            ),
+            asker,
+        )
+        texts, streams = engine.texts(rows), engine.streams(rows)
+    assert texts is not None and len(texts) == len(rows)
+    assert streams == (texts if whole else {})
+    assert len(engine.failures) == (0 if whole else len(rows))
+    assert all(name.startswith("streams ") for name in engine.failures)

@@ -48,6 +48,7 @@ def probe() -> Probe:
         again=dict.fromkeys(CASES, generation(0, 1)),
         rendered=dict.fromkeys(CASES, (7, 8)),
         texts={f"chat-{i:03}": text(f"answer {i}") for i in range(12)},
+        streams={f"chat-{i:03}": text(f"answer {i}") for i in range(12)},
         draws={name: {" old": 30, " new": 20, " big": 14} for name in CASES},
         answers={f"chat-{i:03}": True for i in range(10)},
         item_tokens=500,
@@ -67,7 +68,8 @@ def test_a_probe_is_read_again_as_it_was_kept(tmp_path: Path) -> None:
     read = probes.load(tmp_path / "a.npz")
     probes.save(tmp_path / "b.npz", read)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    assert read.greedy is not None and read.texts == kept.texts and read.rescored is None
+    assert read.greedy is not None and read.rescored is None
+    assert (read.texts, read.streams) == (kept.texts, kept.streams)
     assert read.greedy["long-003"].token_ids == (0, 1, 0)
     assert read.failures == kept.failures and read.draws is None
     assert not changed(read, kept, None)
@@ -137,11 +139,12 @@ def test_one_other_answer_is_a_change(part: str, what: str) -> None:
     assert beyond(found) == {what}
 
 
-def test_a_sampled_text_or_four_may_be_others_by_chance_and_a_dozen_may_not() -> None:
+@pytest.mark.parametrize("part", probes.TEXTS)
+def test_a_sampled_text_or_four_may_be_others_by_chance_and_a_dozen_may_not(part: str) -> None:
     healthy = probe()
     for others, told in ((4, False), (12, True)):
-        texts = dict(healthy.texts or {}) | {f"chat-{i:03}": text("other") for i in range(others)}
-        assert bool(changed(replace(healthy, texts=texts), healthy, healthy)) is told
+        texts = getattr(healthy, part) | {f"chat-{i:03}": text("other") for i in range(others)}
+        assert bool(changed(replace(healthy, **{part: texts}), healthy, healthy)) is told
 
 
 def test_draws_of_another_distribution_are_told_and_of_the_same_are_not() -> None:

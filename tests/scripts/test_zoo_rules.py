@@ -52,6 +52,7 @@ def probe(*, tokens: int = 20, right: int = 90) -> Probe:
         again=None,
         rendered=None,
         texts=None,
+        streams=None,
         draws=None,
         answers={f"q-{i:03}": i < right for i in range(100)},
         item_tokens=700,
