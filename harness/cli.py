@@ -321,12 +321,12 @@ def serve(
 
 
 @env.command("build")
-def env_build(pin: str) -> None:
+def env_build(pin: str, changes: Changes = None) -> None:
     """Builds the environment of a pin's engine; once, then it is reused."""
     from harness.terminal import announcing
     from launchers import environments, pins
 
-    name = pins.load(pin).pin.engine.environment
+    name = pins.read(pin, changes or ()).pin.engine.environment
     with announcing() as announce:
         built = environments.build(name, announce=announce)
     typer.echo(f"{built.name}: {built.size_bytes / 1e9:.1f} GB in {built.path}")

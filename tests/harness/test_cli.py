@@ -240,6 +240,7 @@ def test_a_consensus_that_cannot_be_had_is_refused(
         (["compare", "absent.jsonl", "x.jsonl"], ["absent.jsonl", "cannot be read"]),
         (["compare", "x.jsonl"], ["candidate"]),
         (["env", "build", "no/such"], ["no/such"]),
+        (["env", "build", "tiny-moe/vllm-cpu", "--set", "engine.environment=none"], ["none"]),
         (["env", "remove", "no-such"], ["no-such"]),
         (["frobnicate"], ["frobnicate"]),
     ],
