@@ -5,8 +5,9 @@ VENV := $(ROOT).venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-# Two files at a time, whatever the machine has: each may hold engines of 2 GB.
-TWO := -n 2 --dist loadfile
+# Two files at a time, whatever the machine has: each may hold engines of 2 GB. Those with engines
+# come first, so that both lanes end together.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check zoo bench lint setup browser environments
 .DEFAULT_GOAL := demo

@@ -17,6 +17,7 @@ from suites import corpus
 EVERY_FOURTH = 4  # 20 prompts of each stratum: the fewest that can show EQUIVALENT
 # A quarter of the tokens: for what is slow to compute here, as all bfloat16 is.
 SHORT = ("chat", "thinking", "text", "code")
+FEWEST = ("chat", "text")  # where a chat and a raw prompt are all that matters
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,9 +80,18 @@ def trace(request: pytest.FixtureRequest, once: Once) -> Path:
 
 @pytest.fixture(scope="session")
 def trace_short(request: pytest.FixtureRequest, once: Once) -> Path:
-    """A trace of tiny-moe's shorter strata, for what promises fp32 or bf16."""
+    """A trace of tiny-moe's shorter strata, for what promises fp32."""
     return once(
         "tiny-moe-short.trace",
+        lambda path: record(request.getfixturevalue("reference"), path, ("fp32",), SHORT),
+    )
+
+
+@pytest.fixture(scope="session")
+def trace_bf16(request: pytest.FixtureRequest, once: Once) -> Path:
+    """The same for what promises bf16 as well: its pool takes minutes without AVX-512."""
+    return once(
+        "tiny-moe-bf16.trace",
         lambda path: record(request.getfixturevalue("reference"), path, ("fp32", "bf16"), SHORT),
     )
 
@@ -108,22 +118,22 @@ def trace_with_texts(request: pytest.FixtureRequest, trace_short: Path, once: On
 
 @pytest.fixture(scope="session")
 def trace_k2(open_pin: Callable[[str], Any], once: Once) -> Path:
-    """A trace of tiny-k2's shorter strata."""
+    """A trace of tiny-k2's chats and texts."""
 
     def make(path: Path) -> None:
         with open_pin("tiny-k2/reference") as opened:
-            record(opened, path, ("fp32",), SHORT)
+            record(opened, path, ("fp32",), FEWEST)
 
     return once("tiny-k2.trace", make)
 
 
 @pytest.fixture(scope="session")
 def trace_int4(open_pin: Callable[[str], Any], once: Once) -> Path:
-    """A trace of the shorter strata of tiny-moe's int4 copy."""
+    """A trace of chats and texts of tiny-moe's int4 copy."""
 
     def make(path: Path) -> None:
         with open_pin("tiny-moe-int4/reference") as opened:
-            record(opened, path, ("int4-weights",), SHORT)
+            record(opened, path, ("int4-weights",), FEWEST)
 
     return once("tiny-moe-int4.trace", make)
 

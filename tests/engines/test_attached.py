@@ -84,9 +84,9 @@ def test_what_a_vllm_can_do_is_found(vllm: Opened, tmp_path: Path) -> None:
     assert it.identity["engine"] == "vllm"
 
 
-def test_without_its_tokeniser_only_l0_is_open(vllm: Opened, trace: Path) -> None:
+def test_without_its_tokeniser_only_l0_is_open(vllm: Opened, trace_short: Path) -> None:
     with behind(vllm, blocked=("/tokenize",)) as url:
-        verdict, code = verdict_of(url, "--against", trace)
+        verdict, code = verdict_of(url, "--against", trace_short)
     assert (verdict["verdict"], verdict["level"], code) == ("INCONCLUSIVE", "L0", 3)
     asked = {"L0": "INCONCLUSIVE", "L2": "EQUIVALENT", "L1": "EQUIVALENT"}
     found = words(verdict)
@@ -98,10 +98,12 @@ def test_without_its_tokeniser_only_l0_is_open(vllm: Opened, trace: Path) -> Non
     assert verdict["candidate"]["capabilities"]["render_chat"]["able"] == "no"
 
 
-def test_where_only_tokens_are_counted_nothing_is_equivalent(vllm: Opened, trace: Path) -> None:
+def test_where_only_tokens_are_counted_nothing_is_equivalent(
+    vllm: Opened, trace_short: Path
+) -> None:
     fields = ("logprobs", "top_logprobs")
     with behind(vllm, blocked=(*VLLM_ONLY, "/v1/completions"), dropped=fields) as url:
-        verdict, code = verdict_of(url, "--against", trace)
+        verdict, code = verdict_of(url, "--against", trace_short)
     assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
     found = words(verdict)
     assert found.pop("L0b") != "DIFFERENT"
@@ -114,9 +116,9 @@ def test_where_only_tokens_are_counted_nothing_is_equivalent(vllm: Opened, trace
     assert (found["chat_logprobs"]["able"], found["usage"]["able"]) == ("no", "yes")
 
 
-def test_with_an_echo_the_given_tokens_are_judged(vllm: Opened, trace: Path) -> None:
+def test_with_an_echo_the_given_tokens_are_judged(vllm: Opened, trace_short: Path) -> None:
     with behind(vllm, blocked=VLLM_ONLY, dropped=("prompt_logprobs",)) as url:
-        verdict, code = verdict_of(url, "--against", trace)
+        verdict, code = verdict_of(url, "--against", trace_short)
     assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
     assert "by echo" in verdict["candidate"]["capabilities"]["score"]["evidence"]
     rows = [row for row in verdict["statistics"] if row["level"] == "L2"]
@@ -126,10 +128,10 @@ def test_with_an_echo_the_given_tokens_are_judged(vllm: Opened, trace: Path) -> 
 
 
 def test_with_five_alternatives_no_fault_is_seen_and_none_excluded(
-    vllm: Opened, trace: Path
+    vllm: Opened, trace_short: Path
 ) -> None:
     with behind(vllm, blocked=VLLM_ONLY, most=5) as url:
-        verdict, code = verdict_of(url, "--against", trace)
+        verdict, code = verdict_of(url, "--against", trace_short)
     assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
     assert "gives 5 alternatives" in reasons(verdict, "L2")[0]
     assert all(row["equivalent"] for row in verdict["statistics"])
@@ -147,7 +149,7 @@ def changed(change: str, folder: Path) -> Generator[Opened]:
 
 
 def test_a_lost_generation_prompt_is_different_by_its_counts_alone(
-    trace: Path, tmp_path: Path
+    trace_short: Path, tmp_path: Path
 ) -> None:
     template = tmp_path / "template.jinja"
     right = (MODELS / "tiny-moe" / "chat_template.jinja").read_text()
@@ -157,7 +159,7 @@ def test_a_lost_generation_prompt_is_different_by_its_counts_alone(
         changed(f"args.chat-template={template}", tmp_path) as wrong,
         behind(wrong, blocked=(*VLLM_ONLY, "/v1/completions")) as url,
     ):
-        verdict, code = verdict_of(url, "--against", trace)
+        verdict, code = verdict_of(url, "--against", trace_short)
     assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L0", 1)
     assert "usage.prompt_tokens is" in verdict["reasons"][0]
 
@@ -170,7 +172,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Generator[Opened]:
 
 
 def test_a_doubled_rope_base_is_different_with_few_alternatives_with_none_and_by_its_texts(
-    wrong: Opened, trace: Path, trace_with_texts: Path
+    wrong: Opened, trace_short: Path, trace_with_texts: Path
 ) -> None:
     with texts_alone(wrong) as url:
         verdict, code = verdict_of(url, "--against", trace_with_texts)
@@ -178,12 +180,12 @@ def test_a_doubled_rope_base_is_different_with_few_alternatives_with_none_and_by
     assert "depart from the reference's before any near tie" in verdict["reasons"][0]
     for left_out in ({"most": 5}, {"dropped": ("prompt_logprobs",)}):
         with behind(wrong, blocked=VLLM_ONLY, **left_out) as url:
-            verdict, code = verdict_of(url, "--against", trace)
+            verdict, code = verdict_of(url, "--against", trace_short)
         assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L2", 1)
 
 
 def test_where_only_what_is_generated_has_logprobs_a_fault_is_found_and_none_excluded(
-    vllm: Opened, wrong: Opened, trace: Path
+    vllm: Opened, wrong: Opened, trace_short: Path
 ) -> None:
     ways: tuple[dict[str, Any], ...] = (
         {"blocked": VLLM_ONLY, "dropped": ("prompt_logprobs", "echo")},
@@ -191,12 +193,12 @@ def test_where_only_what_is_generated_has_logprobs_a_fault_is_found_and_none_exc
     )
     for way in ways:
         with behind(vllm, **way) as url:
-            verdict, code = verdict_of(url, "--against", trace)
+            verdict, code = verdict_of(url, "--against", trace_short)
         assert (verdict["verdict"], code) == ("INCONCLUSIVE", 3)
         assert words(verdict)["L2"] == "INCONCLUSIVE"
         assert "nothing is above its tolerance" in reasons(verdict, "L2")[0]
         with behind(wrong, **way) as url:
-            verdict, code = verdict_of(url, "--against", trace)
+            verdict, code = verdict_of(url, "--against", trace_short)
         assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "L2", 1)
 
 

@@ -17,10 +17,10 @@ TWO = ("tiny-moe/vllm-cpu", "tiny-moe/ktransformers-cpu-bf16")
 
 @pytest.mark.timeout(900)  # launches on a loaded machine
 def test_engines_are_launched_and_judged_each_by_its_promise(
-    trace_short: Path, tmp_path: Path
+    trace_bf16: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    done = run("check", *TWO, "--against", trace_short, "--run", folder, "--json", timeout=900)
+    done = run("check", *TWO, "--against", trace_bf16, "--run", folder, "--json", timeout=900)
     result = json.loads(done.stdout)
     rows = result["rows"]
     assert [row["numerics"] for row in rows] == ["fp32", "bf16"]

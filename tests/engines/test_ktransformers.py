@@ -45,10 +45,10 @@ def test_int4_experts_are_equivalent_to_the_reference_on_the_same_dequantised_we
 
 
 def test_int4_experts_are_different_from_the_model_that_they_were_made_of(
-    ktransformers_int4: Opened, trace_short: Path, tmp_path: Path
+    ktransformers_int4: Opened, trace_bf16: Path, tmp_path: Path
 ) -> None:
     word, level, levels = judged(
-        ktransformers_int4, trace_short, "bf16", tmp_path / "evidence.parquet"
+        ktransformers_int4, trace_bf16, "bf16", tmp_path / "evidence.parquet"
     )
     assert (word, level) == (Word.DIFFERENT, "L2"), levels
 
@@ -60,8 +60,8 @@ def test_an_int4_promise_is_refused_against_a_reference_without_int4_weights() -
 
 
 def test_an_int4_pin_is_refused_against_a_trace_of_the_model_that_it_was_made_of(
-    trace_short: Path,
+    trace_bf16: Path,
 ) -> None:
-    done = run("check", RAWINT4, "--set", "numerics=bf16", "--against", trace_short)
+    done = run("check", RAWINT4, "--set", "numerics=bf16", "--against", trace_bf16)
     assert done.returncode == 2
     assert "tiny-moe-int4" in done.stderr

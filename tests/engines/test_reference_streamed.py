@@ -23,7 +23,7 @@ from launchers.pins import GREEDY, LoadedPin
 from suites import corpus
 from tests.engines import checkpoints
 from tests.engines.command_line import shown_right, verdict_of
-from tests.engines.conftest import EVERY_FOURTH, SHORT
+from tests.engines.conftest import EVERY_FOURTH, FEWEST
 from tests.engines.reference_servers import (
     Server,
     difference,
@@ -171,8 +171,8 @@ def test_an_engine_renders_for_a_reference_without_a_tokenizer_and_is_equivalent
     ) as opened:
         recorder.record(
             opened,
-            [case for case in corpus.load()[::EVERY_FOURTH] if case.stratum in SHORT],
-            corpus=f"every {EVERY_FOURTH}th of the shorter strata",
+            [case for case in corpus.load()[::EVERY_FOURTH] if case.stratum in FEWEST],
+            corpus=f"every {EVERY_FOURTH}th chat and text",
             path=path,
             announce=lambda _: None,
             classes=("fp32",),

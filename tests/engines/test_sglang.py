@@ -64,8 +64,8 @@ def test_the_answer_holds_the_token_that_ended_it(sglang: Opened) -> None:
     assert len(made.scores.logprobs) == len(made.token_ids)
 
 
-def test_a_dtype_left_open_is_reported_before_any_statistic(trace: Path) -> None:
-    verdict, code = verdict_of(PIN, "--set", "args.dtype=auto", "--against", trace)
+def test_a_dtype_left_open_is_reported_before_any_statistic(trace_short: Path) -> None:
+    verdict, code = verdict_of(PIN, "--set", "args.dtype=auto", "--against", trace_short)
     assert (verdict["verdict"], verdict["level"], code) == ("DIFFERENT", "pin", 1)
     assert verdict["reasons"][0] == (
         "dtype (numerics fp32): the pin says float32, the engine runs bfloat16"
@@ -74,9 +74,9 @@ def test_a_dtype_left_open_is_reported_before_any_statistic(trace: Path) -> None
     assert "does not run as its pin says" in (Path(verdict["run"]) / "report.html").read_text()
 
 
-def test_an_engine_that_is_killed_while_it_loads_is_told_with_its_log(trace: Path) -> None:
+def test_an_engine_that_is_killed_while_it_loads_is_told_with_its_log(trace_short: Path) -> None:
     check = subprocess.Popen(
-        [CLI, "check", PIN, "--set", "args.random-seed=5151", "--against", trace, "--json"],
+        [CLI, "check", PIN, "--set", "args.random-seed=5151", "--against", trace_short, "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

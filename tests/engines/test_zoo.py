@@ -15,10 +15,10 @@ BY_NAME = {one.name: one for one in ROWS}
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory, trace: Path) -> Zoo:
+def zoo(tmp_path_factory: pytest.TempPathFactory, trace_short: Path) -> Zoo:
     def recorded(model: str, numerics: str) -> Path:
         assert (model, numerics) == ("tiny-moe", "fp32")
-        return trace
+        return trace_short
 
     return Zoo(tmp_path_factory.mktemp("zoo"), recorded, brief=True)
 
