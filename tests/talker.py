@@ -31,6 +31,7 @@ class Talker:
     call_reason: str = "tool_calls"
     loses_first_chunk: bool = False
     streams_no_call: bool = False
+    streams_other_ids: bool = False
     calls_long: bool = False  # beyond any limit: unstreamed, nothing is called
     stream_reason: str | None = None  # None: as unstreamed
     stream_count: int = 0  # tokens more, in a stream's usage
@@ -84,6 +85,7 @@ class Talker:
         if body.get("tools") and limit >= WORDS:
             arguments = CALL["arguments"].replace(" ", "" if self.spaced and streams else " ")
             name = f"call-{len(self.asked)}" if self.ids else "functions.find:0"
+            name = "functions.find:1" if self.streams_other_ids and streams else name
             function = {**CALL, "arguments": arguments}
             calls = [{"id": name, "type": "function", "function": function}]
             if self.calls_long:

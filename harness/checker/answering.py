@@ -8,7 +8,7 @@ reasons that no text excuses, and against two ways of asking that never once agr
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from launchers.openai_api import Answered, Choice
 
 REASONS = ("stop", "length", "tool_calls")
 STOP_CHARACTERS = 5  # of a stop string: rare enough, and longer than most tokens
+CALL_IDS = "ids of tool calls"  # a field of an answer
 MARKER_PIECES = ("<|", "|>")
 SHOWN_CHARACTERS = 60
 
@@ -91,8 +92,11 @@ def stopped(stop: Stop, choice: Choice) -> str | None:
     return None  # another answer
 
 
-def disagreement(unstreamed: Sequence[Answered], streamed: Sequence[Answered]) -> list[str]:
-    """Where all of the one agree, all of the other agree, and the two differ; in words.
+def disagreement(
+    unstreamed: Sequence[Answered], streamed: Sequence[Answered], *, known: Collection[str] = ()
+) -> list[str]:
+    """Where all of the one agree, all of the other agree, and the two differ; in words. Fields that
+    are `known` to differ are left out.
 
     Were both drawn alike, of n askings each, that would happen to a field with a chance under
     2 / 4^n, whatever its distribution: (p (1 - p))^n is greatest at p = 1/2.
@@ -101,6 +105,7 @@ def disagreement(unstreamed: Sequence[Answered], streamed: Sequence[Answered]) -
     return [
         f"{name} is {_short(one[0][name])} unstreamed and {_short(other[0][name])} streamed"
         for name in one[0]
+        if name not in known
         if _agreed(one, name) and _agreed(other, name) and one[0][name] != other[0][name]
     ]
 
@@ -131,7 +136,7 @@ def _fields(answer: Answered) -> dict[str, Any]:
     choice = answer.choices[0]
     return {
         **_said(choice),
-        "ids of tool calls": [call.id for call in choice.tool_calls],
+        CALL_IDS: [call.id for call in choice.tool_calls],
         "finish_reason": choice.finish_reason,
         "usage.prompt_tokens": answer.prompt_tokens,
         "usage.completion_tokens": answer.completion_tokens,

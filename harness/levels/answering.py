@@ -32,6 +32,11 @@ AT_ONCE = 4  # somebody else's server has a rate limit
 SHOWN = 4  # faults that are told in full
 
 GREEDY: Mapping[str, Any] = {"temperature": 0}
+# A raw answer of `suites.streams`: a parser that is known to read its id otherwise (KTransformers
+# 0.7.2 adds the calls of the history to an index that counts them already, unstreamed alone) gives
+# ids after earlier calls that a stream does not.
+LATER_TURN = "id-of-a-later-turn"
+KNOWN = f"its release is known to give others (serving.known_deviations: {LATER_TURN})"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +46,7 @@ class _Asked:
     case_id: str
     body: Mapping[str, Any]
     streamed: Mapping[str, Any]  # what a request for a stream has more; empty: none can be had
+    known: tuple[str, ...]  # fields that its release is known to stream otherwise
     faults: list[str] = field(default_factory=list[str])
     refused: str | None = None
     counted: bool = False
@@ -65,7 +71,10 @@ def run(check: Check) -> tuple[Word | None, list[str]]:
     unstreamed = askable.missing(check, "streaming")
     check.announce(f"L0b answers: of {len(chats)} chats, streamed and unstreamed")
     streamed = {} if unstreamed else _stream_fields(check)
-    asked = [_Asked(case_id=name, body=body, streamed=streamed) for name, body in chats]
+    asked = [
+        _Asked(case_id=name, body=body, streamed=streamed, known=_known(check, body))
+        for name, body in chats
+    ]
     in_parallel(lambda one: _ask(check, one), asked, AT_ONCE)
     check.tokens += sum(one.tokens for one in asked)
     faults = [f"case {one.case_id}: {fault}" for one in asked for fault in one.faults]
@@ -96,6 +105,14 @@ def _chosen(check: Check) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def _known(check: Check, body: Mapping[str, Any]) -> tuple[str, ...]:
+    pin = check.opened.pin
+    if pin is None or LATER_TURN not in pin.pin.serving.known_deviations:
+        return ()
+    later = any(message.get("tool_calls") for message in body["messages"])
+    return (answering.CALL_IDS,) if later else ()
+
+
 def _lacking(asked: list[_Asked]) -> list[str]:
     """What could not be looked at, in words."""
     refused = [one.refused for one in asked if one.refused is not None]
@@ -119,9 +136,11 @@ def _right(asked: list[_Asked]) -> str:
     compared, stopped = (
         sum(getattr(one, name) for one in asked) for name in ("compared", "stopped")
     )
+    known = sum(one.called and bool(one.known) for one in asked)
     return (
         f"{compared} of {len(asked)} chats say the same streamed and unstreamed, {stopped} end at "
         f"a stop string, all within max_tokens; {sum(one.called for one in asked)} call tools"
+        + (f", {known} of them in a later turn, whose ids are not compared: {KNOWN}" * bool(known))
     )
 
 
@@ -161,7 +180,7 @@ def _persisting(
     check: Check, one: _Asked, whole: list[Answered], streamed: list[Answered]
 ) -> list[str]:
     """What differs however often both are asked."""
-    while found := answering.disagreement(whole, streamed):
+    while found := answering.disagreement(whole, streamed, known=one.known):
         if len(streamed) == ASKINGS:
             return found
         if len(whole) <= len(streamed):

@@ -10,13 +10,15 @@ EQUIVALENT, a false DIFFERENT, or a row that came to nothing.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -27,11 +29,13 @@ from harness.base.home import home
 from launchers import pins
 from scripts.zoo import account, picture, row, tables, today
 from scripts.zoo.fault import Fault
-from scripts.zoo.row import Outcome, Zoo
+from scripts.zoo.row import ROOT, Kind, Outcome, Zoo
 from scripts.zoo.rows import ROWS, chosen
+from scripts.zoo.rules import Said
 
 AT_ONCE = 2  # rows: an engine computes in one thread
-SPENT = "seconds"
+SOURCES = ("harness", "launchers", "suites", "scripts/zoo")
+SUFFIXES = (".py", ".toml", ".txt", ".jsonl", ".jinja", ".safetensors")
 REFERENCES = {"tiny-moe": "tiny-moe/reference", "tiny-k2": "tiny-k2/reference"}
 
 
@@ -51,61 +55,100 @@ def main() -> int:
 
 def zoo(options: argparse.Namespace) -> int:
     rows = chosen(options.only, only_slice=options.slice)
-    began = time.monotonic() - spent(options.out)
+    folder = options.out / (f"{source()}-slice" if options.slice else source())
+    clock = Clock(folder / "seconds.json")
     lanes = ThreadPoolExecutor(AT_ONCE)
-    traces = recordings(lanes, rows)
-    found = Zoo(options.out, lambda *key: traces[key].result(), brief=options.slice)
+    found = Zoo(folder, recordings(lanes, rows, clock), brief=options.slice)
+
+    def write(said: Mapping[str, Sequence[Said]]) -> dict[str, Any]:
+        made = account.document(found, rows, outcomes, said, clock.seconds, ROWS)
+        place = options.docs or options.out
+        content = orjson.dumps(made, option=orjson.OPT_INDENT_2) + b"\n"
+        atomic.write_bytes(place / "zoo.json", content)
+        atomic.write_bytes(place / "zoo.svg", picture.picture(made).encode())
+        atomic.write_bytes(place / "README.md", tables.page(made).encode())
+        return made
+
     try:
-        outcomes = all_rows(lanes, found, rows)
+        outcomes = all_rows(lanes, found, rows, clock)
+        document = write({})
+        if not options.slice:
+            document = write(today.judged(found, rows, outcomes, REFERENCES))
     finally:
         lanes.shutdown(wait=False, cancel_futures=True)
         found.stop()
-        atomic.write_bytes(options.out / SPENT, f"{time.monotonic() - began:.0f}\n".encode())
-    said = {} if options.slice else today.judged(found, rows, outcomes, REFERENCES)
-    document = account.document(found, rows, outcomes, said, time.monotonic() - began)
-    folder = options.docs or options.out
-    atomic.write_bytes(
-        folder / "zoo.json", orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
-    )
-    atomic.write_bytes(folder / "zoo.svg", picture.picture(document).encode())
-    atomic.write_bytes(folder / "README.md", tables.page(document).encode())
+        clock.keep()
     print(tables.summary(document))
     return int(bool(document["wrong"]))
 
 
-def spent(folder: Path) -> float:
-    """Seconds that this zoo has taken so far, before it was stopped."""
-    path = folder / SPENT
-    return float(path.read_text("utf-8")) if path.is_file() else 0.0
+class Clock:
+    """How long this zoo has taken, the times before it was stopped included."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._began = time.monotonic()
+        self._before: dict[str, float] = {"all": 0.0, "traces": 0.0}
+        if path.is_file():
+            self._before = orjson.loads(path.read_bytes())
+        self._traces = 0.0
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        spent = time.monotonic() - self._began
+        return {"all": self._before["all"] + spent, "traces": self._before["traces"] + self._traces}
+
+    def recorded(self) -> None:
+        """A trace is there, that there was not."""
+        self._traces = max(self._traces, time.monotonic() - self._began)
+
+    def keep(self) -> None:
+        atomic.write_bytes(self._path, orjson.dumps(self.seconds))
+
+
+def source() -> str:
+    """A digest of the code that decides what is found: other code has a folder of its own."""
+    digest = hashlib.sha256()
+    files = [f for name in SOURCES for f in (ROOT / name).rglob("*") if f.suffix in SUFFIXES]
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def recordings(
-    lanes: ThreadPoolExecutor, rows: Sequence[Fault]
-) -> dict[tuple[str, str], Future[Path]]:
+    lanes: ThreadPoolExecutor, rows: Sequence[Fault], clock: Clock
+) -> dict[Kind, Future[Path]]:
     """A trace for each model and numerics class of the rows; recorded where there is none.
 
     They are begun before any row, so that a row may wait for its own.
     """
 
     def record(model: str, numerics: str) -> Path:
-        return session.trace_of(
+        told: list[str] = []
+        path = session.trace_of(
             REFERENCES[model],
             classes=(numerics,),
-            announce=lambda text: announce(f"trace of {model}, {numerics}", text),
+            announce=lambda text: announce(f"trace of {model}, {numerics}", text, told),
         ).path
+        if told:
+            clock.recorded()
+        return path
 
     needed = dict.fromkeys((one.model, row.numerics_of(one)) for one in rows)
     strictest_first = sorted(needed, key=lambda key: pins.NUMERICS_CLASSES.index(key[1]))
     return {key: lanes.submit(record, *key) for key in strictest_first}
 
 
-def all_rows(lanes: ThreadPoolExecutor, zoo: Zoo, rows: Sequence[Fault]) -> list[Outcome]:
+def all_rows(
+    lanes: ThreadPoolExecutor, zoo: Zoo, rows: Sequence[Fault], clock: Clock
+) -> list[Outcome]:
     """Every row's outcome, in the order of `rows`; what is slow to record is done last."""
 
     def one(number: int, fault: Fault) -> Outcome:
         name = f"{number} of {len(rows)} {fault.name}"
         outcome = row.outcome(zoo, fault, lambda text: announce(name, text))
         announce(name, tables.line(fault, outcome))
+        clock.keep()
         return outcome
 
     order = sorted(rows, key=lambda fault: pins.NUMERICS_CLASSES.index(row.numerics_of(fault)))
@@ -115,7 +158,9 @@ def all_rows(lanes: ThreadPoolExecutor, zoo: Zoo, rows: Sequence[Fault]) -> list
     return [futures[fault.name].result() for fault in rows]
 
 
-def announce(name: str, text: str) -> None:
+def announce(name: str, text: str, told: list[str] | None = None) -> None:
+    if told is not None:
+        told.append(text)
     print(f"[{name}] {text}", file=sys.stderr, flush=True)
 
 
@@ -128,6 +173,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--slice", action="store_true", help="the rows that CI runs")
     parser.add_argument("--docs", type=Path, help="where the tables are written; else beside them")
     options = parser.parse_args()
+    if options.docs and (options.only or options.slice):
+        parser.error("--docs shows the whole zoo: not with --only, nor with --slice")
     options.out = options.out or home() / "zoo"
     return options
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -13,12 +14,12 @@ from typing import Any
 
 from harness import evidence
 from harness.checker.outcome import Word
-from harness.checker.tolerance import SPARSE_SHARE
 from harness.recording import Trace
 from scripts.zoo import diagnosis
 from scripts.zoo.fault import Fault
 from scripts.zoo.row import Outcome, Zoo, shown
 from scripts.zoo.rules import Said
+from scripts.zoo.size import Size
 
 SCHEMA = 1
 NUMERIC = ("quantisation", "RoPE", "router", "KV scale")  # kinds whose cost is a goal
@@ -30,39 +31,54 @@ def document(
     rows: Sequence[Fault],
     outcomes: Sequence[Outcome],
     said: Mapping[str, Sequence[Said]],
-    seconds: float,
+    seconds: Mapping[str, float],
+    every: Sequence[Fault],
 ) -> dict[str, Any]:
+    """`every`: all rows that there are; those that are not among `rows` are told to be absent."""
     table = [
         _row(zoo, fault, outcome, said.get(fault.name, ()))
         for fault, outcome in zip(rows, outcomes, strict=True)
     ]
-    costs = [
-        one["judged"]
-        for one in table
-        if one["kind"] in NUMERIC and one["word"] == "DIFFERENT" and one["judged"] is not None
-    ]
+    costs = [_cost(one) for one in table if one["kind"] in NUMERIC]
+    absent = sorted({row.name for row in every} - {row.name for row in rows})
     told = [one["diagnosis"] for one in table if one["diagnosis"] is not None]
     return {
         "schema": SCHEMA,
         "machine": machine(),
-        "seconds": seconds,
+        "seconds": seconds["all"],
+        "trace_seconds": seconds["traces"],
         "traces": [_trace(zoo, model, numerics) for model, numerics in sorted(zoo.traces)],
         "rows": table,
+        "absent": absent,
         "numeric": {
             "kinds": NUMERIC,
             "faults": len(costs),
-            "median_tokens": statistics.median(costs) if costs else None,
+            "median_tokens": _finite(statistics.median(costs)) if costs else None,
             "goal": GOAL,
         },
         "diagnosis": {
             "all": diagnosis.score([one["rank"] for one in told]),
-            "unseen": diagnosis.score([one["rank"] for one in told if not one["tuned_by"]]),
+            "meant": diagnosis.score([one["rank_meant"] for one in told]),
+            "others": diagnosis.score([one["rank"] for one in told if not one["tuned_by"]]),
         },
         "wrong": {one["name"]: one["wrong"] for one in table if one["wrong"] is not None},
     }
 
 
+def _cost(row: Mapping[str, Any]) -> float:
+    """Tokens until DIFFERENT; infinite where it was not said. What L2 did not decide cost all that
+    was asked."""
+    if row["word"] != Word.DIFFERENT:
+        return math.inf
+    return row["tokens"] if row["judged"] is None else row["judged"]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def _row(zoo: Zoo, fault: Fault, outcome: Outcome, said: Sequence[Said]) -> dict[str, Any]:
+    size = zoo.size(fault) if fault.fine and outcome.word is not Word.DIFFERENT else None
     found = None
     if outcome.word is Word.DIFFERENT and not fault.benign:
         named = diagnosis.of(fault, zoo.folder / fault.name / "run")
@@ -80,8 +96,8 @@ def _row(zoo: Zoo, fault: Fault, outcome: Outcome, said: Sequence[Said]) -> dict
         "failure": outcome.failure and shown(zoo, outcome.failure),
         "reasons": [shown(zoo, reason) for reason in outcome.reasons],
         "judged": judged(zoo.folder / fault.name / "run", outcome),
-        "smaller": smaller(outcome) if fault.fine else None,
-        "wrong": wrong(fault, outcome),
+        "size": None if size is None else asdict(size),
+        "wrong": wrong(fault, outcome, size),
         "diagnosis": found,
         "today": [asdict(one) for one in said],
     }
@@ -99,33 +115,15 @@ def judged(run: Path, outcome: Outcome) -> int | None:
     return sum(len(d) + 1 for d in found.values())
 
 
-def wrong(fault: Fault, outcome: Outcome) -> str | None:
+def wrong(fault: Fault, outcome: Outcome, size: Size | None) -> str | None:
     """What is wrong with a row's outcome, in words; None: nothing."""
     if outcome.word is None:
         return f"came to nothing: {outcome.failure}"
     if fault.benign:
         return None if outcome.word is Word.EQUIVALENT else f"false alarm: {outcome.word}"
-    if outcome.word is Word.DIFFERENT:
-        return None
-    if fault.fine and smaller(outcome) is not None:
+    if outcome.word is Word.DIFFERENT or (size is not None and size.small):
         return None
     return "false EQUIVALENT" if outcome.word is Word.EQUIVALENT else "undecided"
-
-
-def smaller(outcome: Outcome) -> str | None:
-    """Why a fault that was not found is smaller than what is looked for; None: it is not."""
-    if outcome.word in (None, Word.DIFFERENT) or outcome.largest is None:
-        return None
-    if outcome.sparse is not None and outcome.sparse >= SPARSE_SHARE:
-        return None
-    if outcome.largest <= 1:
-        return (
-            f"the statistic that is furthest off is at {outcome.largest:.2g} of its tolerance, and "
-            f"fewer than {SPARSE_SHARE:.0%} of sequences have a stretch far off"
-        )
-    if outcome.word is Word.EQUIVALENT:  # a prompt counts 4 tolerances at most
-        return f"it touches fewer than {SPARSE_SHARE:.0%} of sequences, which are not excluded"
-    return None
 
 
 def machine() -> dict[str, Any]:

@@ -35,14 +35,13 @@ AGAIN_TOKENS, AGAIN_STEP = 4, 3  # of every third once more: a wrong cache shows
 TOP_K = 5  # alternatives of a token of a greedy answer: theirs too
 TEMPLATES = 24  # chats for templates, of all that the trace has
 TEXTS = 12
-PREFIXES, DRAWS = 6, 64  # one-token completions: after how many prefixes, how many of each
+OPEN, SURE = 4, 2  # prefixes whose next token is the least certain, and the most certain
+DRAWS, AT_A_TIME = 1_024, 128  # completions of each prefix, and of one request
+GREEDILY = {"temperature": 0}
 KINDS: Mapping[str, Mapping[str, Any]] = {  # what a draw sends
     "": {},
-    ", top-p sent": {
-        "temperature": 1.0,
-        "top_p": 0.8,
-    },  # low: few draws tell that it is not applied
-    ", 24 tokens": {"max_tokens": 24, "n": 16},
+    ", top-p sent": {"temperature": 1.0, "top_p": 0.8},  # low: that it is not applied shows soon
+    ", 4 tokens": {"max_tokens": 4},  # what speculates drafts the second
 }
 PATIENCE_S = 60.0  # of one answer: an engine that hangs shall not hold up the others
 
@@ -129,12 +128,13 @@ class Asking:
         return self._named("rendered", chats, self._asker.render, size=1)
 
     def texts(self, rows: Sequence[Recorded]) -> dict[str, Text] | None:
-        """Whole answers of the chat API."""
-        return self._texts("texts", rows, {}, openai_api.answered)
+        """Whole answers of the chat API at T = 0, no limit sent."""
+        return self._texts("texts", rows, GREEDILY, openai_api.answered)
 
     def streams(self, rows: Sequence[Recorded]) -> dict[str, Text] | None:
         """The same in pieces; a stream that is no whole one is a failure."""
-        return self._texts("streams", rows, openai_api.STREAMED, openai_api.streamed)
+        fields = {**GREEDILY, **openai_api.STREAMED}
+        return self._texts("streams", rows, fields, openai_api.streamed)
 
     def _texts(
         self,
@@ -157,23 +157,26 @@ class Asking:
         return self._named(name, dict(list(asked.items())[:TEXTS]), ask, size=1)
 
     def draws(self, rows: Sequence[Recorded]) -> dict[str, Counter[str]] | None:
+        """What is sampled after a few prefixes, counted by its text."""
         chats = {row.case.id: row.case.prompt for row in rows if isinstance(row.case.prompt, Chat)}
         if not self._can("completions", "token_id_prompts") or self._chatless(chats):
             return None
-        best = sorted(((_spread(row), row) for row in rows), key=lambda p: -p[0][0])[:PREFIXES]
         asked = {
-            f"{row.case.id}{name}": (row.token_ids[:length], {"max_tokens": 1, "n": DRAWS, **sent})
-            for name, sent in KINDS.items()
-            for (_, length), row in best
+            f"{name}{kind}": (prefix, {"max_tokens": 1, "n": AT_A_TIME, **sent})
+            for kind, sent in KINDS.items()
+            for name, prefix in _prefixes(rows).items()
         }
 
         def ask(part: Sequence[tuple[Tokens, dict[str, Any]]]) -> list[Counter[str]]:
-            model = self._asker.dialect.model
-            sent = [openai_api.completion(model, prefix, fields) for prefix, fields in part]
-            answers = [openai_api.answered(self._asker.endpoint.send(one)) for one in sent]
-            return [Counter(choice.content for choice in one.choices) for one in answers]
+            ((prefix, fields),) = part
+            request = openai_api.completion(self._asker.dialect.model, prefix, fields)
+            found: Counter[str] = Counter()
+            for _ in range(DRAWS // AT_A_TIME):
+                answer = openai_api.answered(self._asker.endpoint.send(request))
+                found.update(choice.content for choice in answer.choices)
+            return [found]
 
-        return self._named("draws", asked, ask, size=1, at_once=1)
+        return self._named("draws", asked, ask, size=1)
 
     def items(self, items: Sequence[Item]) -> tuple[dict[str, bool] | None, int]:
         """Question -> answered rightly; and how many tokens that took."""
@@ -214,13 +217,21 @@ class Asking:
         """What came, by name. `size`: how many go in one request, which fail together."""
 
         def one(names: Sequence[str]) -> list[tuple[str, T]]:
+            return list(zip(names, ask([asked[name] for name in names]), strict=True))
+
+        def patiently(names: Sequence[str]) -> list[tuple[str, T]]:
+            """What fails twice has failed: a connection may break by itself."""
             try:
-                return list(zip(names, ask([asked[name] for name in names]), strict=True))
+                return one(names)
+            except RequestError:
+                pass
+            try:
+                return one(names)
             except RequestError as error:
                 self.failures.update({f"{what} {name}": str(error) for name in names})
                 return []
 
-        return dict(flatten(in_parallel(one, parts(list(asked), size), at_once)))
+        return dict(flatten(in_parallel(patiently, parts(list(asked), size), at_once)))
 
 
 def _named(rows: Sequence[Recorded]) -> dict[str, Recorded]:
@@ -241,10 +252,16 @@ def _text(answer: Answered) -> Text:
     )
 
 
-def _spread(row: Recorded) -> tuple[float, int]:
-    """The largest entropy (of what is listed, nats) of a token that the reference sampled, and the
-    tokens before it."""
-    own = row.scores.top_logprobs[row.prompt_tokens - 1 :]
-    entropy = -(np.exp(own) * own).sum(axis=1)
-    place = int(entropy.argmax())
-    return float(entropy[place]), row.prompt_tokens + place
+def _prefixes(rows: Sequence[Recorded]) -> dict[str, Tokens]:
+    """Beginnings of answers, by name, before the tokens that the reference was least sure of, and
+    most sure of: what is lost there now and then shows at once."""
+    places: list[tuple[float, str, Tokens]] = []
+    for row in rows:
+        own = row.scores.top_logprobs[row.prompt_tokens - 1 :]
+        entropy = -(np.exp(own) * own).sum(axis=1)  # of what is listed, nats
+        for what, place in (("open", entropy.argmax()), ("sure", entropy.argmin())):
+            length = row.prompt_tokens + int(place)
+            name = f"{row.case.id} {what}"
+            places.append((float(entropy[place]), name, row.token_ids[:length]))
+    ranked = sorted(places)
+    return {name: prefix for _, name, prefix in (*ranked[:SURE], *ranked[-OPEN:])}

@@ -1,6 +1,8 @@
 """What stands between a client and engines, and goes wrong: a small HTTP server on loopback.
 
-It buffers a whole answer before it hands it on, so a stream comes in one piece.
+It buffers a whole answer before it hands it on, so a stream comes in one piece. What counts as
+wrong is an answer that is another than the right one: where the wrong replica is asked, so is the
+right one.
 """
 
 from __future__ import annotations
@@ -29,12 +31,21 @@ class Wrong:
     wrong: int = 0
 
     def happens(self, share: float) -> bool:
-        """Whether it goes wrong this time; counted."""
+        """Whether it goes wrong this time."""
         with self.lock:
             self.asked += 1
-            hit = self.chance.random() < share
-            self.wrong += hit
-            return hit
+            return self.chance.random() < share
+
+    def went_wrong(self) -> None:
+        with self.lock:
+            self.wrong += 1
+
+    def counted(self) -> tuple[int, int]:
+        """How many answers were wrong, and of how many; counted from nought afterwards."""
+        with self.lock:
+            found = self.wrong, self.asked
+            self.wrong = self.asked = 0
+            return found
 
 
 WRONG = {
@@ -47,7 +58,7 @@ WRONG = {
 @contextmanager
 def standing(upstreams: Sequence[str], wrong: Wrong) -> Generator[str]:
     """The URL of a server that hands requests on, wrongly now and then."""
-    client = httpx.Client(timeout=600, trust_env=False)
+    client = httpx.Client(timeout=600, trust_env=False, limits=httpx.Limits(keepalive_expiry=1))
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -57,16 +68,21 @@ def standing(upstreams: Sequence[str], wrong: Wrong) -> Generator[str]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            other = bool(wrong.replica) and wrong.happens(wrong.replica)
-            url = f"{upstreams[int(other)]}{self.path}"
             headers = {"content-type": self.headers.get("content-type", "application/json")}
-            self._hand_on(client.post(url, content=body, headers=headers))
+            right, *others = (
+                client.post(f"{url}{self.path}", content=body, headers=headers)
+                for url in upstreams[: 1 + (bool(wrong.replica) and wrong.happens(wrong.replica))]
+            )
+            if others and _said(right) != _said(others[0]):
+                wrong.went_wrong()
+            self._hand_on(others[0] if others else right)
 
         def _hand_on(self, answer: httpx.Response) -> None:
             content = answer.content
             streamed = answer.headers.get("content-type", "").startswith("text/event-stream")
             if streamed and wrong.cut and wrong.happens(wrong.cut):
                 content = content[: content.rfind(b"\n\n", 0, 2 * len(content) // 3) + 2]
+                wrong.went_wrong()
             self.send_response(answer.status_code)
             for name in HANDED_ON:
                 if name in answer.headers:
@@ -78,7 +94,10 @@ def standing(upstreams: Sequence[str], wrong: Wrong) -> Generator[str]:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64  # with 5, the sixth connection at once waits for a second
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -87,3 +106,14 @@ def standing(upstreams: Sequence[str], wrong: Wrong) -> Generator[str]:
         server.shutdown()
         server.server_close()
         client.close()
+
+
+def _said(answer: httpx.Response) -> object:
+    """An answer without what is another one each time: its id, and when it was made."""
+    try:
+        table = answer.json()
+    except ValueError:
+        return answer.content
+    if isinstance(table, dict):
+        return {name: value for name, value in table.items() if name not in ("id", "created")}
+    return table

@@ -27,15 +27,21 @@ class Diagnosis:
     """What was named of one fault that is DIFFERENT."""
 
     named: tuple[str, ...]  # the likeliest first
-    rank: int | None  # of the true cause, from 1; None: it is not named
+    rank: int | None  # of the first cause that is right, from 1; None: none is named
+    rank_meant: int | None  # of the one that the fault was made to be
 
 
 def of(fault: Fault, run: Path) -> Diagnosis:
     """Of a check's run directory."""
     verdict: Mapping[str, Any] = orjson.loads((run / "verdict.json").read_bytes())
     named = tuple(one.cause for one in diagnose(_seen(verdict)))
-    ranks = (place for place, cause in enumerate(named, 1) if cause in fault.causes)
-    return Diagnosis(named=named, rank=next(ranks, None))
+    return Diagnosis(
+        named=named, rank=_rank(named, fault.causes), rank_meant=_rank(named, fault.causes[:1])
+    )
+
+
+def _rank(named: Sequence[str], right: Sequence[str]) -> int | None:
+    return next((place for place, cause in enumerate(named, 1) if cause in right), None)
 
 
 def score(ranks: Sequence[int | None]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from harness.base.errors import ConfigError
 from launchers.pins import MODELS
 from scripts.int4_groups import quantise
 from scripts.quantise_int4 import Tensor, read, write
@@ -121,13 +122,13 @@ def content_as_list(template: str) -> str:
 
 
 def with_weights(edit: Weights) -> Copy:
-    """A copy with other weights. The copy raises ValueError where the edit changes nothing."""
+    """A copy with other weights. The copy raises ConfigError where the edit changes nothing."""
 
     def copy(model: str, folder: Path) -> Path:
         before: Mapping[str, Tensor] = read(MODELS / model / WEIGHTS)
         edit(after := dict(before))
         if after == before:
-            raise ValueError(f"{edit.__name__} changes no tensor of {model}")
+            raise ConfigError(f"{edit.__name__} changes no tensor of {model}")
         _others(model, folder)
         write(folder / WEIGHTS, after)
         return folder
@@ -158,10 +159,10 @@ def _others(model: str, folder: Path) -> None:
 
 
 def with_template(model: str, edit: Template, folder: Path) -> Path:
-    """A file with another chat template. Raises ValueError where the edit changes nothing."""
+    """A file with another chat template. Raises ConfigError where the edit changes nothing."""
     text = (MODELS / model / "chat_template.jinja").read_text("utf-8")
     if (after := edit(text)) == text:
-        raise ValueError(f"{edit.__name__} changes nothing of the template of {model}")
+        raise ConfigError(f"{edit.__name__} changes nothing of the template of {model}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "other_chat_template.jinja"
     path.write_text(after, "utf-8")

@@ -15,7 +15,7 @@ BFLOAT16 = ("numerics=bf16", "args.dtype=bfloat16")
 MOE, K2 = "tiny-moe/vllm-cpu", "tiny-k2/vllm-cpu"
 SGLANG, K2_SGLANG = "tiny-moe/sglang-cpu", "tiny-k2/sglang-cpu"
 KT = "tiny-moe/ktransformers-cpu-bf16"
-BENIGN = "benign"
+BENIGN, PARSER, SAMPLER = "benign", "parser", "sampler"  # kinds that are treated apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@
     greedy    answers at T = 0 to their prompts, as token ids, with the best five of each token
     again     the beginnings of some of them, when the prompts stand in the prefix cache
     rendered  token ids of chats: of the trace, and of its chats for templates
-    texts     answers of the chat API with no sampling field sent: what the server adds by itself
+    texts     answers of the chat API at T = 0 with no limit sent: what the server adds by itself
     streams   the same, streamed
-    draws     one-token completions after a few prefixes: with no sampling field sent, and top-p
+    draws     short completions after a few prefixes: with no sampling field sent, and top-p
     answers   whether the tiny models' questions are answered rightly
 
 What is asked depends on trace and seed alone, so that two engines' probes can be compared. An
@@ -35,7 +35,7 @@ from launchers.dialect import Tokens
 from scripts.zoo import asking, tiny_items
 from scripts.zoo.asking import Asking, Impatient, Text
 
-SCHEMA = 2
+SCHEMA = 3
 ARRAYS = ("scores", "greedy", "again", "rescored")  # what holds logprobs
 TEXTS = ("texts", "streams")
 PLAIN = ("title", "trace", "seed", "draws", "answers", "item_tokens", "failures", "seconds")
@@ -63,19 +63,19 @@ class Probe:
     seconds: float
 
 
-def ask(opened: Opened, trace: Trace, *, seed: int) -> Probe:
-    """Asks everything. Raises nothing that an engine can cause."""
+def ask(opened: Opened, trace: Trace, *, seed: int, draws: bool) -> Probe:
+    """Asks everything, `draws` if so told. Raises nothing that an engine can cause."""
     began = time.monotonic()
     rows = asking.rows_of(trace, seed)
     with Impatient(opened.url) as endpoint:
         engine = Asking(opened, Asker(endpoint, opened.asker.dialect))
+        drawn = engine.draws(rows) if draws else None
         greedy = engine.greedy(rows, asking.ANSWER_TOKENS, "greedy")
         scores = engine.scores(rows, trace.manifest["top_k"])
         again = engine.greedy(rows[:: asking.AGAIN_STEP], asking.AGAIN_TOKENS, "again")
         rendered = engine.rendered(asking.chats_of(trace, rows))
         texts = engine.texts(rows)
         streams = engine.streams(rows)
-        draws = engine.draws(rows)
         answers, item_tokens = engine.items(tiny_items.items())
     return Probe(
         title=opened.title,
@@ -88,7 +88,7 @@ def ask(opened: Opened, trace: Trace, *, seed: int) -> Probe:
         rendered=rendered,
         texts=texts,
         streams=streams,
-        draws=draws,
+        draws=drawn,
         answers=answers,
         item_tokens=item_tokens,
         rescored=None,

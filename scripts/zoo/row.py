@@ -2,7 +2,8 @@
 
 FOLDER/NAME/  probe.npz, probe.log  what the fault needs  run/ (the check's own)  outcome.json
 
-What is there is not done again, so a zoo that was stopped goes on where it stood.
+What is there is not done again, so a zoo that was stopped goes on where it stood. A folder belongs
+to one state of the code: what other code found is never taken for what this finds.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,17 +22,18 @@ from typing import Any
 
 import orjson
 
-from harness import candidate
+from harness import candidate, session
 from harness.base import atomic
 from harness.base.errors import EnginediffError
 from harness.checker.outcome import Word
 from harness.recording import Trace
 from launchers import pins, replay
 from launchers.replay import Asked, Replayed
-from scripts.zoo import between, probe
+from scripts.zoo import between, probe, size
 from scripts.zoo.changes import changed
-from scripts.zoo.fault import Fault, rope
+from scripts.zoo.fault import PARSER, SAMPLER, Fault, rope
 from scripts.zoo.probe import Probe
+from scripts.zoo.size import Size
 from suites import streams
 
 SEED = 0
@@ -41,6 +44,7 @@ ROOT = Path(__file__).parents[2]
 PROBE = "probe.npz"  # in a row's folder
 HEALTHY = "healthy"  # a folder beside the rows'
 Announce = Callable[[str], None]
+Kind = tuple[str, str]  # of a trace: model and numerics class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,33 +61,38 @@ class Outcome:
     tokens: int = 0
     seconds: float = 0.0  # of the check, the launch not included
     launch_seconds: float = 0.0
-    largest: float | None = None  # the statistic that is furthest off, in its tolerances
-    sparse: float | None = None  # the largest share of sequences with a stretch far off
+    largest: float | None = None  # L2's statistic that is furthest off, in its tolerances
 
 
 class Zoo:
     """Where the rows lie, and what they share."""
 
     def __init__(
-        self, folder: Path, recorded: Callable[[str, str], Path], *, brief: bool = False
+        self, folder: Path, recorded: Mapping[Kind, Future[Path]], *, brief: bool = False
     ) -> None:
-        """`recorded`: the trace of a model and numerics class, waited for.
+        """`recorded`: the trace of each model and numerics class, once it is there.
 
         `brief`: nothing is probed; that a fault changes something is left to the whole zoo.
         """
         self.folder = folder.absolute()
         self.brief = brief
+        self.recorded = recorded
         self._checks: set[subprocess.Popen[str]] = set()
-        self._recorded = recorded
-        self.traces: dict[tuple[str, str], Path] = {}  # those that were needed
         self._locks: dict[Path, Lock] = {}
         self._lock = Lock()
 
     def trace_of(self, fault: Fault) -> Path:
-        """The one that the row is held against."""
-        key = (fault.model, numerics_of(fault))
-        self.traces[key] = path = self._recorded(*key)
-        return path
+        """The one that the row is held against; waited for."""
+        return self.recorded[fault.model, numerics_of(fault)].result()
+
+    @property
+    def traces(self) -> dict[Kind, Path]:
+        """Those that are there."""
+        return {
+            kind: future.result()
+            for kind, future in self.recorded.items()
+            if future.done() and not future.cancelled() and future.exception() is None
+        }
 
     def check(self, argv: Sequence[str]) -> tuple[int, str]:
         """Exit code and last words of a check; subprocess.TimeoutExpired where it does not end."""
@@ -104,15 +113,24 @@ class Zoo:
 
     def healthy(self, fault: Fault) -> list[Probe]:
         """Probes of two launches of the engine without the fault; asked once for all rows."""
-        words = (*fault.base, *fault.healthy)
-        key = pins.read(fault.pin, words).hash[:12]
+        words, draws = (*fault.base, *fault.healthy), fault.kind == SAMPLER
+        key = f"{pins.read(fault.pin, words).hash[:12]}{'-draws' if draws else ''}"
         folder = self.folder / HEALTHY / f"{fault.pin.replace('/', '-')}-{key}"
         with self._lock:
             lock = self._locks.setdefault(folder, Lock())
         with lock:
+            trace = self.trace_of(fault)
             return [
-                probed(folder / name, fault.pin, words, self.trace_of(fault)) for name in ("1", "2")
+                probed(folder / name, fault.pin, words, trace, draws=draws) for name in ("1", "2")
             ]
+
+    def size(self, fault: Fault) -> Size | None:
+        """How large the fault is, in tolerances: its engine against the healthy one."""
+        path = self.folder / fault.name / PROBE
+        if not path.is_file():
+            return None
+        tolerances = session.tolerances_of(Trace(self.trace_of(fault)), numerics_of(fault))
+        return size.of(self.healthy(fault)[0], probe.load(path), tolerances)
 
 
 def numerics_of(fault: Fault) -> str:
@@ -120,13 +138,13 @@ def numerics_of(fault: Fault) -> str:
     return pins.read(fault.pin, fault.base).pin.numerics
 
 
-def probed(folder: Path, pin: str, words: Sequence[str], trace: Path) -> Probe:
+def probed(folder: Path, pin: str, words: Sequence[str], trace: Path, *, draws: bool) -> Probe:
     """What an engine answers to the probe's questions; launched unless that is known."""
     path = folder / PROBE
     if not path.is_file():
         loaded = candidate.prepared(pin, words)
         with candidate.opened(pin, loaded, log=folder / "probe.log", announce=_quiet) as opened:
-            probe.save(path, probe.ask(opened, Trace(trace), seed=SEED))
+            probe.save(path, probe.ask(opened, Trace(trace), seed=SEED, draws=draws))
     return probe.load(path)
 
 
@@ -136,31 +154,38 @@ def outcome(zoo: Zoo, fault: Fault, announce: Announce) -> Outcome:
     path = folder / "outcome.json"
     if path.is_file():
         return read(path)
-    words = fault.words(folder)
-    trace = zoo.trace_of(fault)
     try:
-        with _standing(fault, words, folder) as (target, wrong):
+        with _standing(fault, fault.words(folder), folder) as (target, wrong):
             announce("what does it change?")
-            told = _changed(zoo, fault, target, folder, trace)
-            if wrong is not None and wrong.wrong:
-                told = (f"{wrong.wrong} of {wrong.asked} answers were wrong", *told)
+            told = _changed(zoo, fault, target, folder)
             if told or fault.benign or zoo.brief:
+                if wrong is not None:
+                    wrong.counted()
                 announce("the check")
                 found = checked(zoo, fault, target, told)
+                if wrong is not None:
+                    found = replace(found, changed=(*told, _share(*wrong.counted())))
             else:
                 (folder / PROBE).unlink()  # another fault of that name is probed anew
-                found = Outcome(
-                    name=fault.name,
-                    command=(),
-                    changed=(),
-                    word=None,
-                    failure="the fault changes nothing that was looked at: it was not checked",
+                found = _nothing(
+                    fault, "the fault changes nothing that was looked at: it was not checked"
                 )
     except EnginediffError as error:
-        found = Outcome(name=fault.name, command=(), changed=(), word=None, failure=str(error))
+        found = _nothing(fault, str(error))
     if found.word is not None:  # what came to nothing is tried again the next time
         atomic.write_bytes(path, orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2))
     return found
+
+
+def _nothing(fault: Fault, why: str) -> Outcome:
+    return Outcome(name=fault.name, command=(), changed=(), word=None, failure=why)
+
+
+def _share(wrong: int, asked: int) -> str:
+    share = f" ({100 * wrong / asked:.1f} %)" if asked else ""
+    return (
+        f"while it was checked, {wrong} of {asked} answers{share} were others than the right ones"
+    )
 
 
 def read(path: Path) -> Outcome:
@@ -203,19 +228,18 @@ def _standing(
         yield Target(engines.enter_context(between.standing(urls, wrong)), ()), wrong
 
 
-def _changed(zoo: Zoo, fault: Fault, target: Target, folder: Path, trace: Path) -> tuple[str, ...]:
+def _changed(zoo: Zoo, fault: Fault, target: Target, folder: Path) -> tuple[str, ...]:
     """What the fault changes, beyond what two launches of the healthy engine differ by."""
     if zoo.brief:
         return ()
     first, second = zoo.healthy(fault)
     if target.words == (*fault.base, *fault.healthy):  # it is the healthy engine
         probe.save(folder / PROBE, second)
-    own = probed(folder, target.name, target.words, trace)
-    if candidate.is_url(target.name):  # what it can do was found out by asking: other draws follow
-        own = replace(own, draws=None, texts=None, streams=None)
+    draws, trace = fault.kind == SAMPLER, zoo.trace_of(fault)
+    own = probed(folder, target.name, target.words, trace, draws=draws)
     found = changed(own, first, second)
     told = found.words() if found else []
-    if fault.kind == "parser":
+    if fault.kind == PARSER:
         told += _parsed_otherwise(
             _replayed(fault.pin, target.words), _replayed(fault.pin, fault.base)
         )
@@ -256,8 +280,11 @@ def checked(zoo: Zoo, fault: Fault, target: Target, told: tuple[str, ...]) -> Ou
     if code not in WORDS:
         return Outcome(**common, word=None, failure="\n".join(said.strip().splitlines()[-8:]))
     verdict = orjson.loads((run / "verdict.json").read_bytes())
-    rows = [row for row in verdict["statistics"] if row["raw"] is not None]
-    bulk = [row["raw"] / row["tolerance"] for row in rows if row["statistic"] in "AK"]
+    values = [
+        row["value"] / row["tolerance"]
+        for row in verdict["statistics"]
+        if row["level"] == "L2" and row["value"] is not None
+    ]
     return Outcome(
         **common,
         word=WORDS[code],
@@ -267,15 +294,14 @@ def checked(zoo: Zoo, fault: Fault, target: Target, told: tuple[str, ...]) -> Ou
         tokens=verdict["tokens"],
         seconds=verdict["seconds"],
         launch_seconds=verdict["launch_seconds"] or 0.0,
-        largest=max(bulk, default=None),
-        sparse=max((row["raw"] for row in rows if row["statistic"] == "S"), default=None),
+        largest=max(values, default=None),
     )
 
 
 def shown(zoo: Zoo, word: str) -> str:
     """A word of a command without this machine's paths."""
-    for path in zoo.traces.values():
-        word = word.replace(str(path), path.name.split("-reference")[0] + ".trace")
+    for (model, _), path in zoo.traces.items():
+        word = word.replace(str(path), f"{model}.trace")
     return word.replace(str(zoo.folder), "ZOO").replace(f"{ROOT}/", "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,9 @@ BY_NAME = {one.name: one for one in ROWS}
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory, trace_short: Path) -> Zoo:
-    def recorded(model: str, numerics: str) -> Path:
-        assert (model, numerics) == ("tiny-moe", "fp32")
-        return trace_short
-
-    return Zoo(tmp_path_factory.mktemp("zoo"), recorded, brief=True)
+    recorded: Future[Path] = Future()
+    recorded.set_result(trace_short)
+    return Zoo(tmp_path_factory.mktemp("zoo"), {("tiny-moe", "fp32"): recorded}, brief=True)
 
 
 @pytest.mark.parametrize("name", SLICE)
@@ -30,6 +29,6 @@ def test_a_row_of_the_zoo_comes_out_right(zoo: Zoo, name: str) -> None:
     if fault.benign and outcome.level == "sampler":  # a short trace may leave it undecided
         assert outcome.word is Word.INCONCLUSIVE, outcome
         return
-    assert account.wrong(fault, outcome) is None, outcome
+    assert account.wrong(fault, outcome, None) is None, outcome
     if not fault.benign:
         assert row.outcome(zoo, fault, lambda _: None) == outcome  # not done again

@@ -181,7 +181,7 @@ def negative_logits(module):
 
 @fault(ROUTER)
 def router_bfloat16(module):
-    """Logits and balancing bias of the router are rounded to bf16, and so are their sums."""
+    """The router's logits are rounded to bf16, and so are the scores that are made of them."""
 
     def route(original, gating_output, *rest, **more):
         scores = gating_output.bfloat16().sigmoid()

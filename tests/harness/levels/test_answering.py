@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from harness.candidate import Opened
 from harness.checker.outcome import Word
 from harness.checker.tolerance import calibrate
 from harness.client import Asker, Endpoint
-from harness.levels import contract, rendering, served
+from harness.levels import answering, contract, rendering, served
 from harness.levels.state import Check, Settings
 from harness.recording import Recorded, Trace
+from launchers import pins
+from launchers.pins import LoadedPin
 from launchers.vllm import VllmDialect
 from tests.building import log_softmax, pool_of, serving, top, write_trace
 from tests.talker import Talker, tokens
@@ -28,10 +32,16 @@ TOOL = {"type": "function", "function": {"name": "find", "parameters": {}}}
 FURTHER: dict[str, Any] = {"empty": "", "list": [{"type": "text", "text": "a"}]}
 
 
-def recorded(number: int, tools: tuple[dict[str, Any], ...] | None) -> Recorded:
+def recorded(
+    number: int,
+    tools: tuple[dict[str, Any], ...] | None,
+    earlier: tuple[dict[str, Any], ...] = (),
+) -> Recorded:
     """A chat whose recorded prompt is what a healthy server renders, and two tokens more."""
     chat = Chat(
-        messages=({"role": "user", "content": f"question {number}"},), tools=tools, thinking=None
+        messages=(*earlier, {"role": "user", "content": f"question {number}"}),
+        tools=tools,
+        thinking=None,
     )
     prompt = tuple(tokens(chat.messages, 0))
     ids = (*prompt, 1, 2)
@@ -61,20 +71,21 @@ def trace(tmp_path: Path) -> Trace:
     return Trace(tmp_path / "t.trace")
 
 
-def asked(talker: Talker, trace: Trace) -> tuple[Word, list[str]]:
-    """L0 and L0b of a server that speaks vLLM's language."""
+@contextmanager
+def checking(talker: Talker, trace: Trace, pin: LoadedPin | None = None) -> Generator[Check]:
+    """Of a server that speaks vLLM's language."""
     path = trace.path.with_name("evidence.parquet")
     with serving(talker) as url, Endpoint(url) as endpoint, evidence.written(path) as written:
         opened = Opened(
             asker=Asker(endpoint, VllmDialect(model="m")),
             title="a talker",
             url=url,
-            pin=None,
+            pin=pin,
             identity={},
             launch_seconds=None,
             running=None,
         )
-        check = Check(
+        yield Check(
             opened=opened,
             trace=trace,
             tolerances=calibrate("fp32", pool_of(ROWS), trace.strata),
@@ -82,6 +93,11 @@ def asked(talker: Talker, trace: Trace) -> tuple[Word, list[str]]:
             evidence=written,
             announce=lambda _: None,
         )
+
+
+def asked(talker: Talker, trace: Trace) -> tuple[Word, list[str]]:
+    """L0 and L0b."""
+    with checking(talker, trace) as check:
         found = [contract.run(check), served.run(check)]
     for word in (Word.DIFFERENT, Word.INCONCLUSIVE):
         if any(said is word for said, _ in found):
@@ -168,6 +184,32 @@ def test_new_ids_and_white_space_between_arguments_are_no_fault(
     talker: Talker, trace: Trace
 ) -> None:
     assert asked(talker, trace)[0] is Word.EQUIVALENT
+
+
+CALLED: tuple[dict[str, Any], ...] = (
+    {"role": "assistant", "content": "", "tool_calls": [{"id": "functions.find:0"}]},
+    {"role": "tool", "tool_call_id": "functions.find:0", "content": "nothing"},
+)
+
+
+@pytest.mark.parametrize(
+    ("pin", "earlier", "word"),
+    [
+        ("tiny-moe/ktransformers-cpu-bf16", CALLED, Word.EQUIVALENT),  # which declares it
+        ("tiny-moe/ktransformers-cpu-bf16", (), Word.DIFFERENT),  # in a first turn it is no excuse
+        ("tiny-moe/sglang-cpu", CALLED, Word.DIFFERENT),
+    ],
+)
+def test_other_ids_in_a_stream_are_excused_where_a_release_is_known_for_them_and_nowhere_else(
+    pin: str, earlier: tuple[dict[str, Any], ...], word: Word, tmp_path: Path
+) -> None:
+    write_trace(tmp_path / "t.trace", [recorded(0, None), recorded(0, (TOOL,), earlier)])
+    trace = Trace(tmp_path / "t.trace")
+    with checking(Talker(streams_other_ids=True), trace, pins.read(pin)) as check:
+        found, reasons = answering.run(check)
+    assert found is word, reasons
+    said = "whose ids are not compared" if word is Word.EQUIVALENT else "ids of tool calls is"
+    assert said in reasons[-1]
 
 
 def test_a_call_cut_off_at_the_limit_is_half_a_call_in_a_stream_and_no_fault(trace: Trace) -> None:
