@@ -35,13 +35,14 @@ AGAIN_TOKENS, AGAIN_STEP = 4, 3  # of every third once more: a wrong cache shows
 TOP_K = 5  # alternatives of a token of a greedy answer: theirs too
 TEMPLATES = 24  # chats for templates, of all that the trace has
 TEXTS = 12
-OPEN, SURE = 4, 2  # prefixes whose next token is the least certain, and the most certain
-DRAWS, AT_A_TIME = 1_024, 128  # completions of each prefix, and of one request
+SPREAD, SURE = 6, 2  # prefixes whose next token is spread the widest, and the most certain
+WHOLE = 0.98  # of the mass is listed there
+AT_A_TIME = 128  # completions of one request
 GREEDILY = {"temperature": 0}
-KINDS: Mapping[str, Mapping[str, Any]] = {  # what a draw sends
-    "": {},
-    ", top-p sent": {"temperature": 1.0, "top_p": 0.8},  # low: that it is not applied shows soon
-    ", 4 tokens": {"max_tokens": 4},  # what speculates drafts the second
+KINDS: Mapping[str, tuple[int, Mapping[str, Any]]] = {  # completions of each prefix, what is sent
+    "": (2_048, {}),
+    ", top-p sent": (256, {"temperature": 1.0, "top_p": 0.8}),  # low: few tell that it is lost
+    ", 4 tokens": (256, {"max_tokens": 4}),  # what speculates drafts the second
 }
 PATIENCE_S = 60.0  # of one answer: an engine that hangs shall not hold up the others
 
@@ -162,16 +163,16 @@ class Asking:
         if not self._can("completions", "token_id_prompts") or self._chatless(chats):
             return None
         asked = {
-            f"{name}{kind}": (prefix, {"max_tokens": 1, "n": AT_A_TIME, **sent})
-            for kind, sent in KINDS.items()
+            f"{name}{kind}": (prefix, draws, {"max_tokens": 1, "n": AT_A_TIME, **sent})
+            for kind, (draws, sent) in KINDS.items()
             for name, prefix in _prefixes(rows).items()
         }
 
-        def ask(part: Sequence[tuple[Tokens, dict[str, Any]]]) -> list[Counter[str]]:
-            ((prefix, fields),) = part
+        def ask(part: Sequence[tuple[Tokens, int, dict[str, Any]]]) -> list[Counter[str]]:
+            ((prefix, draws, fields),) = part
             request = openai_api.completion(self._asker.dialect.model, prefix, fields)
             found: Counter[str] = Counter()
-            for _ in range(DRAWS // AT_A_TIME):
+            for _ in range(draws // AT_A_TIME):
                 answer = openai_api.answered(self._asker.endpoint.send(request))
                 found.update(choice.content for choice in answer.choices)
             return [found]
@@ -253,15 +254,20 @@ def _text(answer: Answered) -> Text:
 
 
 def _prefixes(rows: Sequence[Recorded]) -> dict[str, Tokens]:
-    """Beginnings of answers, by name, before the tokens that the reference was least sure of, and
-    most sure of: what is lost there now and then shows at once."""
-    places: list[tuple[float, str, Tokens]] = []
+    """Beginnings of answers, by name. Before tokens whose logprob varies the most: by that another
+    temperature shows. And before those of which the reference was the most sure: what is lost there
+    now and then shows at once."""
+    spread: list[tuple[float, str, Tokens]] = []
+    sure: list[tuple[float, str, Tokens]] = []
     for row in rows:
         own = row.scores.top_logprobs[row.prompt_tokens - 1 :]
-        entropy = -(np.exp(own) * own).sum(axis=1)  # of what is listed, nats
-        for what, place in (("open", entropy.argmax()), ("sure", entropy.argmin())):
-            length = row.prompt_tokens + int(place)
-            name = f"{row.case.id} {what}"
-            places.append((float(entropy[place]), name, row.token_ids[:length]))
-    ranked = sorted(places)
-    return {name: prefix for _, name, prefix in (*ranked[:SURE], *ranked[-OPEN:])}
+        p = np.exp(own)
+        entropy = -(p * own).sum(axis=1)  # of what is listed, nats
+        variance = (p * own**2).sum(axis=1) - entropy**2  # of the logprob
+        variance[p.sum(axis=1) < WHOLE] = 0.0  # of many others nothing is known
+        for places, values, sign in ((spread, variance, -1), (sure, entropy, 1)):
+            place = int((sign * values).argmin())
+            prefix = row.token_ids[: row.prompt_tokens + place]
+            places.append((sign * float(values[place]), row.case.id, prefix))
+    named = (("spread", sorted(spread)[:SPREAD]), ("sure", sorted(sure)[:SURE]))
+    return {f"{name} {what}": prefix for what, best in named for _, name, prefix in best}

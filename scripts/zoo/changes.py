@@ -176,7 +176,10 @@ def _draws(probe: Probe, healthy: Probe, noise: Probe | None) -> Change | None:
     pairs = [(probe.draws[name], healthy.draws[name]) for name in names]
     moved = sum(_moved(a, b) for a, b in pairs) / len(pairs)
     of = sum(sum(a.values()) for a, _ in pairs)
-    chance = _chance(pairs)
+    kinds: dict[str, list[tuple[Mapping[str, int], Mapping[str, int]]]] = {}
+    for name, pair in zip(names, pairs, strict=True):  # each kind sees other faults
+        kinds.setdefault(name.partition(",")[2], []).append(pair)
+    chance = min(1.0, len(kinds) * min(map(_chance, kinds.values())))
     return Change(
         what="draws after a few prefixes",
         found=f"{100 * moved:.1f} % of the mass moved in {of:,} draws, p = {chance:.1g}",
