@@ -158,13 +158,11 @@ def outcome(zoo: Zoo, fault: Fault, announce: Announce) -> Outcome:
         with _standing(fault, fault.words(folder), folder) as (target, wrong):
             announce("what does it change?")
             told = _changed(zoo, fault, target, folder)
+            told += _share("probed", wrong)
             if told or fault.benign or zoo.brief:
-                if wrong is not None:
-                    wrong.counted()
                 announce("the check")
                 found = checked(zoo, fault, target, told)
-                if wrong is not None:
-                    found = replace(found, changed=(*told, _share(*wrong.counted())))
+                found = replace(found, changed=(*told, *_share("checked", wrong)))
             else:
                 (folder / PROBE).unlink()  # another fault of that name is probed anew
                 found = _nothing(
@@ -181,11 +179,13 @@ def _nothing(fault: Fault, why: str) -> Outcome:
     return Outcome(name=fault.name, command=(), changed=(), word=None, failure=why)
 
 
-def _share(wrong: int, asked: int) -> str:
-    share = f" ({100 * wrong / asked:.1f} %)" if asked else ""
-    return (
-        f"while it was checked, {wrong} of {asked} answers{share} were others than the right ones"
-    )
+def _share(doing: str, wrong: between.Wrong | None) -> tuple[str, ...]:
+    """Of what was asked since the last time."""
+    other, asked = (0, 0) if wrong is None else wrong.counted()
+    if not other:
+        return ()
+    share = f"{other} of {asked} answers ({100 * other / asked:.1f} %)"
+    return (f"while it was {doing}: {share} were other than the right ones",)
 
 
 def read(path: Path) -> Outcome:
