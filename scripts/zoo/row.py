@@ -233,7 +233,7 @@ def _changed(zoo: Zoo, fault: Fault, target: Target, folder: Path) -> tuple[str,
     if zoo.brief:
         return ()
     first, second = zoo.healthy(fault)
-    if target.words == (*fault.base, *fault.healthy):  # it is the healthy engine
+    if target == Target(fault.pin, (*fault.base, *fault.healthy)):  # it is the healthy engine
         probe.save(folder / PROBE, second)
     draws, trace = fault.kind == SAMPLER, zoo.trace_of(fault)
     own = probed(folder, target.name, target.words, trace, draws=draws)
