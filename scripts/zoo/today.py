@@ -49,7 +49,7 @@ def _scored(folder: Path, pin: str, trace: Path, places: Sequence[Path]) -> Prob
         log, loaded = folder / "probe.log", candidate.prepared(pin, ())
         with candidate.opened(pin, loaded, log=log, announce=lambda _: None) as opened:
             if not path.is_file():
-                probe.save(path, probe.ask(opened, Trace(trace), seed=SEED))
+                probe.save(path, probe.ask(opened, Trace(trace), seed=SEED, draws=False))
             for place in missing:
                 own = probe.load(place / PROBE)
                 probe.save(place / RESCORED, probe.rescored(opened, own))
