@@ -7,7 +7,7 @@ The weights of the table were chosen with some of the faults in sight: those are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,10 @@ def score(ranks: Sequence[int | None]) -> dict[str, int]:
 
 
 def _seen(document: Mapping[str, Any]) -> Seen:
+    tables: list[dict[str, Any]] = document["levels"]
+    words = [None if table["word"] is None else Word(table["word"]) for table in tables]
     levels = [
-        LevelResult(**{**row, "word": None if row["word"] is None else Word(row["word"])})
-        for row in document["levels"]
+        replace(LevelResult(**table), word=word) for table, word in zip(tables, words, strict=True)
     ]
     rendering = (document.get("reproduction") or {}).get("rendering")
     return Seen(

@@ -147,12 +147,12 @@ def load(path: Path) -> Probe:
     if document["schema"] != SCHEMA:
         raise ConfigError(f"{path}: schema is {document['schema']}; it must be {SCHEMA}")
     scores = {part: _scores(arrays, part, document[part]) for part in ARRAYS}
-    texts = {part: _texts(document[part]) for part in TEXTS}
     return Probe(
         **{name: document[name] for name in PLAIN},
         prompts=_tokens(document["prompts"]),
         rendered=None if document["rendered"] is None else _tokens(document["rendered"]),
-        **texts,
+        texts=_texts(document["texts"]),
+        streams=_texts(document["streams"]),
         scores=scores["scores"],
         rescored=scores["rescored"],
         greedy=_generations(scores["greedy"], document["answered"]["greedy"]),
