@@ -107,8 +107,9 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
             "that is a false alarm. They are asked with token ids, so what templates, parsers, "
             "servers and samplers do is outside of what most can see: those faults are counted "
             "apart. The accuracy test has 120 questions here and 1,319 at home, where it sees "
-            "drops of a third of the size; Token-DiFR is its form at T = 0. Tokens: the median "
-            "that a rule looked at."
+            "drops of a third of the size; Token-DiFR is its form at T = 0; engines in bf16 are "
+            "held against an fp32 reference, where SGLang's tests give both sides one dtype. "
+            "Tokens: the median that a rule looked at."
         )
         yield _table(
             (
