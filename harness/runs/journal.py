@@ -1,0 +1,128 @@
+"""What happened in a run, line by line: JSON, append-only, each line chained to the one before.
+
+    {"kind":"begun","schema":1,...,"chain":"5f0c…"}
+
+A line's `chain` is BLAKE2b (16 bytes) over the chain of the line before it and the line's own bytes
+up to it: a line that was changed, dropped or moved breaks every chain behind it.
+
+What a `write` has handed to the kernel survives the death of this process; `sync` makes it survive
+the machine's. A line without its newline was never written: the torn end that a killed process
+leaves is cut off when the journal is opened again. A full disk leaves the journal as it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Generator, Iterable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.base.errors import ConfigError, EnginediffError
+
+SCHEMA = 1
+CHAIN_BYTES = 16
+TAIL = b',"chain":"'
+TAIL_BYTES = len(TAIL) + 2 * CHAIN_BYTES + len(b'"}\n')
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_BYTES = 1 << 20
+
+
+class NoRoomError(EnginediffError):
+    """The disk is full; nothing of what was to be written is there, and it may be tried again."""
+
+    exit_code = 4
+
+
+class Journal:
+    """One file, open for appending; not thread-safe. `close` it, or use it in a `with`."""
+
+    def __init__(self, path: Path) -> None:
+        """Creates the file or goes on behind its last whole line.
+
+        Raises ConfigError where a chain is broken: what follows cannot be trusted.
+        """
+        self.path = path
+        self._chain, self._end = _whole(path)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        os.ftruncate(self._fd, self._end)  # a torn last line
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Appends all of them or, with NoRoomError, none."""
+        chain, content = self._chain, []
+        for line in lines:
+            body = orjson.dumps(line)[:-1]
+            chain = _chained(chain, body)
+            content.append(body + TAIL + chain.hex().encode() + b'"}\n')
+        data = b"".join(content)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(self._fd, left) :]
+        except OSError as error:
+            os.ftruncate(self._fd, self._end)
+            if error.errno in NO_ROOM:
+                raise NoRoomError(f"{self.path}: no room for more: {error.strerror}") from error
+            raise
+        self._chain, self._end = chain, self._end + len(data)
+
+    def sync(self) -> None:
+        """What was written survives a power cut."""
+        os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def read(path: Path) -> Generator[dict[str, Any]]:
+    """Every whole line, in order, without its chain; a torn last one is left out.
+
+    Raises ConfigError at the first line whose chain is broken.
+    """
+    for body, _ in _bodies(path):
+        yield orjson.loads(body + b"}")
+
+
+def _whole(path: Path) -> tuple[bytes, int]:
+    """The last chain, and the bytes of all whole lines."""
+    last, end = bytes(CHAIN_BYTES), 0
+    if path.exists():
+        for body, chain in _bodies(path):
+            last, end = chain, end + len(body) + TAIL_BYTES
+    return last, end
+
+
+def _bodies(path: Path) -> Generator[tuple[bytes, bytes]]:
+    """Each whole line up to its chain, and the chain."""
+    chain = bytes(CHAIN_BYTES)
+    try:
+        file = path.open("rb", buffering=READ_BYTES)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    with file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return  # torn
+            body = line[:-TAIL_BYTES]
+            chain = _chained(chain, body)
+            if line[-TAIL_BYTES:] != TAIL + chain.hex().encode() + b'"}\n':
+                raise ConfigError(
+                    f"{path}: line {number} is not what was written there, or one before it is "
+                    "missing: its chain is broken"
+                )
+            yield body, chain
+
+
+def _chained(chain: bytes, body: bytes) -> bytes:
+    return blake2b(chain + body, digest_size=CHAIN_BYTES).digest()

@@ -1,0 +1,154 @@
+"""What a run is to do: one strict TOML file. Its hash names the run.
+
+What decides a record is part of the hash, and what only decides how it is come by (`limits`) too:
+a run that goes on under other limits would be another one to whoever reads its failures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.base import strict_toml
+from harness.base.errors import ConfigError
+
+SCHEMA = 1
+TRANSPORTS = ("aiohttp", "openai")
+LOCAL = "local"  # this machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteTable:
+    """A suite that is asked."""
+
+    name: str
+    cases: int | None = None  # its first ones; None: all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateTable:
+    """An engine that is asked: a pin, which is launched, or the URL of a running server."""
+
+    name: str
+    changes: tuple[str, ...] = ()  # of the pin, as `--set` takes them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingTable:
+    """What every request sends."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    thinking: bool | None = None  # None: what a case itself asks for, else the template's default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsTable:
+    """How hard it is tried."""
+
+    in_flight: int  # requests of one engine at a time, at most
+    attempts: int  # of one request, the first one counted
+    retries: int  # of the whole run
+    idle_s: float  # without a byte of an answer
+    total_s: float  # for one whole answer
+    restarts: int  # of one engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """One file."""
+
+    schema: int
+    seed: int
+    epochs: int  # how often every case is asked
+    transport: str
+    nodes: tuple[str, ...]
+    suites: tuple[SuiteTable, ...]
+    candidates: tuple[CandidateTable, ...]
+    sampling: SamplingTable
+    limits: LimitsTable
+    override_reason: str | None = None  # why the model's sampling contract is not kept
+
+    @property
+    def hash(self) -> str:
+        """sha256 over everything."""
+        canonical = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load(path: Path) -> RunSpec:
+    """Raises ConfigError, naming the file and the key."""
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; it must be a file, such as {path / 'run.toml'}")
+    spec = strict_toml.convert(RunSpec, strict_toml.load(path), str(path))
+    for wrong in _wrong(spec):
+        raise ConfigError(f"{path}: {wrong}")
+    return spec
+
+
+def differences(one: RunSpec, other: RunSpec) -> list[str]:
+    """Each key that differs, with both values, in the order of the file."""
+    before, after = dict(_flat(asdict(one), "")), dict(_flat(asdict(other), ""))
+    return [
+        f"{key}: {_shown(before, key)} became {_shown(after, key)}"
+        for key in dict.fromkeys((*before, *after))
+        if key not in before or key not in after or before[key] != after[key]
+    ]
+
+
+def _wrong(spec: RunSpec) -> Generator[str]:
+    if spec.schema != SCHEMA:
+        yield f"schema is {spec.schema}; it must be {SCHEMA}"
+    if spec.transport not in TRANSPORTS:
+        yield f"transport is {spec.transport!r}; it must be one of {', '.join(TRANSPORTS)}"
+    if spec.nodes != (LOCAL,):
+        yield f'nodes is {list(spec.nodes)}; it must be ["{LOCAL}"]: a run takes one node'
+    for key, named in (("suites", spec.suites), ("candidates", spec.candidates)):
+        if not named:
+            yield f"{key}: there is none; at least one is needed"
+        twice = [one for place, one in enumerate(named) if one in named[:place]]
+        if twice:
+            yield f"{key}: {twice[0].name!r} stands twice"
+    sampling, limits = spec.sampling, spec.limits
+    least: Mapping[str, tuple[float, float]] = {
+        "epochs": (spec.epochs, 1),
+        "sampling.temperature": (sampling.temperature, 0),
+        "sampling.max_tokens": (sampling.max_tokens, 1),
+        "limits.in_flight": (limits.in_flight, 1),
+        "limits.attempts": (limits.attempts, 1),
+        "limits.retries": (limits.retries, 0),
+        "limits.restarts": (limits.restarts, 0),
+    }
+    for key, (value, bound) in least.items():
+        if not value >= bound:  # a NaN is not either
+            yield f"{key} is {value}; it must be {bound} or more"
+    for key, seconds in (("idle_s", limits.idle_s), ("total_s", limits.total_s)):
+        if not seconds > 0:
+            yield f"limits.{key} is {seconds}; it must be above 0"
+    if not 0 < sampling.top_p <= 1:
+        yield f"sampling.top_p is {sampling.top_p}; it must be above 0 and at most 1"
+    for suite in spec.suites:
+        if suite.cases is not None and suite.cases < 1:
+            yield f"suites: {suite.name}: cases is {suite.cases}; it must be 1 or more"
+    if spec.override_reason is not None and not spec.override_reason.strip():
+        yield "override_reason is empty; it must say why the sampling contract is not kept"
+
+
+def _flat(value: Any, key: str) -> Generator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flat(inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, (list, tuple)):
+        for place, inner in enumerate(value):
+            yield from _flat(inner, f"{key}[{place}]")
+    else:
+        yield key, value
+
+
+def _shown(table: Mapping[str, Any], key: str) -> str:
+    return json.dumps(table[key], ensure_ascii=False) if key in table else "nothing"

@@ -1,0 +1,96 @@
+"""Writes a journal from the event loop: a line for what happens, and one every few milliseconds
+for all that came in between.
+
+What an answer was added to is on disk, as far as the kernel goes, within `TICK_S`: that much of it
+is lost when this process is killed. `SYNC_S` is how much a power cut loses. Where the disk is full,
+nobody reads on (`room`), so no token is paid for that could not be kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from harness.runs.journal import Journal, NoRoomError
+
+TICK_S = 0.01
+SYNC_S = 5.0
+AGAIN_S = 1.0  # until a full disk is tried again
+
+
+class Writer:
+    """One journal's only writer. `run` has to be running."""
+
+    def __init__(
+        self, journal: Journal, now: Callable[[], float], announce: Callable[[str], None]
+    ) -> None:
+        """`now`: seconds since the epoch, for the lines."""
+        self._journal = journal
+        self._now = now
+        self._announce = announce
+        self._lines: list[Mapping[str, Any]] = []
+        self._parts: list[tuple[int, Mapping[str, Any]]] = []
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def line(self, kind: str, **fields: Any) -> None:
+        """What has happened, behind all that came before."""
+        self._end_parts()
+        self._lines.append({"kind": kind, "at": self._now(), **fields})
+        self._work.set()
+
+    def part(self, n: int, part: Mapping[str, Any]) -> None:
+        """What a request's answer was added to."""
+        self._parts.append((n, part))
+        self._work.set()
+
+    @property
+    def has_room(self) -> bool:
+        return self._room.is_set()
+
+    async def room(self) -> None:
+        """Waits until there is room on the disk."""
+        await self._room.wait()
+
+    async def run(self) -> None:
+        """Writes until it is cancelled, and then what is left."""
+        synced = asyncio.get_running_loop().time()
+        try:
+            while True:
+                await self._work.wait()
+                await asyncio.sleep(TICK_S)
+                await self._written()
+                now = asyncio.get_running_loop().time()
+                if now - synced >= SYNC_S:
+                    await asyncio.to_thread(self._journal.sync)
+                    synced = now
+        finally:
+            self._end_parts()
+            self._journal.write(self._lines)  # NoRoomError: what is lost is told
+            self._lines.clear()
+            self._journal.sync()
+
+    async def _written(self) -> None:
+        self._work.clear()
+        self._end_parts()
+        while self._lines:
+            count = len(self._lines)
+            try:
+                self._journal.write(self._lines)
+            except NoRoomError as error:
+                if self.has_room:
+                    self._announce(f"{error}; the run waits until there is")
+                self._room.clear()
+                await asyncio.sleep(AGAIN_S)
+            else:
+                del self._lines[:count]
+                if not self.has_room:
+                    self._announce("there is room again; the run goes on")
+                self._room.set()
+
+    def _end_parts(self) -> None:
+        if self._parts:
+            self._lines.append({"kind": "parts", "at": self._now(), "parts": self._parts})
+            self._parts = []

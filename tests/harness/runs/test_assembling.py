@@ -1,0 +1,120 @@
+"""Streams of both APIs, cut at every byte: the whole is the same however it comes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.runs.assembling import MalformedError, Stream, ToldError
+
+USAGE = {"prompt_tokens": 7, "completion_tokens": 5}
+
+
+def event(**chunk: Any) -> str:
+    return f"data: {json.dumps(chunk)}\n\n"
+
+
+def chat(**delta: Any) -> str:
+    reason = delta.pop("finish_reason", None)
+    return event(choices=[{"index": 0, "delta": delta, "finish_reason": reason}])
+
+
+CALL = {"index": 0, "id": "f:0", "function": {"name": "find", "arguments": ""}}
+CHAT = (
+    chat(role="assistant")
+    + ": a comment\n\n"
+    + chat(reasoning="Let ")
+    + chat(reasoning_content="me — see")
+    + chat(content="ü")
+    + chat(tool_calls=[CALL])
+    + chat(tool_calls=[{"index": 0, "function": {"arguments": '{"a"'}}])
+    + chat(content="", finish_reason="tool_calls")
+    + event(choices=[], usage=USAGE)
+    + "data: [DONE]\n\n"
+).encode()
+COMPLETION = (
+    event(choices=[{"text": "one", "token_ids": [5, 6]}])
+    + event(choices=[{"text": " two", "token_ids": [7], "finish_reason": "stop"}])
+    + "data: [DONE]\n\n"
+).encode()
+
+
+def fed(pieces: list[bytes]) -> tuple[dict[str, Any], Stream]:
+    stream, found = Stream(), dict[str, Any]()
+    for piece in pieces:
+        for name, value in stream.feed(piece).table().items():
+            found[name] = found[name] + value if name in found else value
+    return found, stream
+
+
+@given(cuts=st.lists(st.integers(0, len(CHAT)), max_size=8))
+def test_a_stream_says_the_same_however_it_is_cut(cuts: list[int]) -> None:
+    ends = [0, *sorted(cuts), len(CHAT)]
+    found, stream = fed([CHAT[a:b] for a, b in itertools.pairwise(ends)])
+    assert found == {
+        "reasoning": "Let me — see",
+        "content": "ü",
+        "calls": [CALL, {"index": 0, "function": {"arguments": '{"a"'}}],
+        "finish_reason": "tool_calls",
+    }
+    assert (stream.finish_reason, stream.usage, stream.done) == ("tool_calls", USAGE, True)
+    assert stream.missing(ends_with_done=True) is None
+
+
+def test_windows_line_ends_and_data_without_a_space_are_read_too() -> None:
+    same, _ = fed([CHAT.replace(b"\n", b"\r\n").replace(b"data: ", b"data:")])
+    assert same == fed([CHAT])[0]
+
+
+def test_a_completion_brings_its_token_ids() -> None:
+    found, stream = fed([COMPLETION])
+    assert found == {"content": "one two", "token_ids": [5, 6, 7], "finish_reason": "stop"}
+    assert (stream.finish_reason, stream.chunks) == ("stop", 2)
+
+
+@pytest.mark.parametrize("whole", [CHAT, COMPLETION])
+def test_a_stream_that_ends_anywhere_before_done_is_no_whole_answer(whole: bytes) -> None:
+    end = whole.index(b"[DONE]") + len(b"[DONE]\n")
+    for cut in range(end):
+        assert fed([whole[:cut]])[1].missing(ends_with_done=True) is not None, whole[:cut]
+    assert fed([whole[:end]])[1].missing(ends_with_done=True) is None
+
+
+def test_where_an_engine_sends_no_done_a_reason_is_enough_and_half_an_event_is_not() -> None:
+    without = CHAT.replace(b"data: [DONE]\n\n", b"")
+    assert fed([without])[1].missing(ends_with_done=False) is None
+    assert fed([without])[1].missing(ends_with_done=True) == "without [DONE]"
+    assert "middle" in (fed([without[:-3]])[1].missing(ends_with_done=False) or "")
+    early = CHAT[: CHAT.index(b'tool_calls"}')]
+    assert fed([early])[1].missing(ends_with_done=False) is not None
+
+
+def test_what_comes_after_done_adds_nothing() -> None:
+    found, stream = fed([CHAT, chat(content="garbage").encode(), b"data: {{{\n\n"])
+    assert found == fed([CHAT])[0] and stream.done
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["data: <html>\n\n", "data: [1]\n\n"],
+)
+def test_an_event_that_is_no_part_of_an_answer_is_malformed(wrong: str) -> None:
+    with pytest.raises(MalformedError, match=r"html|\[1\]"):
+        fed([chat(content="a").encode(), wrong.encode()])
+
+
+def test_a_server_may_say_in_the_stream_that_it_has_failed() -> None:
+    with pytest.raises(ToldError, match="overloaded"):
+        fed([chat(content="a").encode(), event(error={"message": "overloaded"}).encode()])
+
+
+def test_a_flood_without_an_end_of_line_is_malformed_and_not_kept() -> None:
+    stream = Stream()
+    with pytest.raises(MalformedError, match="more than"):
+        for _ in range(20):
+            stream.feed(b"x" * (1 << 20))

@@ -1,0 +1,181 @@
+"""On a real socket: whatever goes wrong has its kind, and what goes well comes as it was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from harness.runs.retry import Failure
+from harness.runs.transport import UnansweredError
+from harness.runs.wire import IDLE_CONNECTION_S, Wire
+from tests.building import answer, serving
+
+KEY = "sk-very-secret"
+Respond = Callable[[BaseHTTPRequestHandler], None]
+
+
+def asked(
+    url: str, *, times: int = 1, pause_s: float = 0.0, idle_s: float = 5.0, total_s: float = 30.0
+) -> bytes:
+    """The answers to `times` requests of one wire, one after another."""
+
+    async def ask() -> bytes:
+        wire = Wire(url, key=KEY, idle_s=idle_s, total_s=total_s, most=4)
+        found = b""
+        try:
+            for time_ in range(times):
+                await asyncio.sleep(pause_s if time_ else 0)
+                async with wire.stream("/v1/x", b'{"a":1}') as pieces:
+                    async for piece in pieces:
+                        found += piece
+        finally:
+            await wire.close()
+        return found
+
+    return asyncio.run(ask())
+
+
+def failed(respond: Respond, *, idle_s: float = 5.0, total_s: float = 30.0) -> UnansweredError:
+    with serving(respond) as url, pytest.raises(UnansweredError) as caught:
+        asked(url, idle_s=idle_s, total_s=total_s)
+    return caught.value
+
+
+def begin(handler: BaseHTTPRequestHandler, content: bytes, length: int) -> None:
+    """An answer of `length` bytes, of which `content` comes at once."""
+    handler.send_response(200)
+    handler.send_header("content-length", str(length))
+    handler.end_headers()
+    handler.wfile.write(content)
+    handler.wfile.flush()
+
+
+def test_the_body_goes_out_as_it_is_and_the_answer_comes_back_whole() -> None:
+    def echo(handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers["content-length"]))
+        named = f"{handler.path} {handler.headers['authorization']} ".encode()
+        answer(handler, 200, named + body)
+
+    with serving(echo) as url:
+        assert asked(f"{url}/") == f'/v1/x Bearer {KEY} {{"a":1}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Failure.REFUSED),
+        (401, Failure.REFUSED),
+        (429, Failure.RATE_LIMITED),
+        (500, Failure.SERVER),
+        (503, Failure.SERVER),
+        (302, Failure.REFUSED),
+    ],
+)
+def test_a_status_has_its_kind_and_no_message_holds_the_key(status: int, kind: Failure) -> None:
+    error = failed(lambda handler: answer(handler, status, f"not for {KEY}\n<html>".encode()))
+    assert error.kind is kind
+    assert str(error) == f"answered {status}: not for *** <html>"
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("in a minute", 60.0), ("x", None)])
+def test_what_a_server_asks_to_be_waited_is_handed_on(said: str, seconds: float | None) -> None:
+    def limit(handler: BaseHTTPRequestHandler) -> None:
+        date = formatdate(time.time() + 60, usegmt=True)
+        handler.send_response(429)
+        handler.send_header("retry-after", date if said == "in a minute" else said)
+        handler.send_header("content-length", "0")
+        handler.end_headers()
+
+    found = failed(limit).retry_after_s
+    assert (found is None) is (seconds is None)
+    assert seconds is None or (found is not None and abs(found - seconds) < 10)
+
+
+def test_where_nobody_listens_there_is_no_connection() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UnansweredError) as caught:
+            asked(url)
+    assert caught.value.kind is Failure.CONNECT
+
+
+def test_a_connection_that_dies_before_the_answer_is_told_from_one_that_dies_in_it() -> None:
+    def reset(handler: BaseHTTPRequestHandler) -> None:
+        linger = struct.pack("ii", 1, 0)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        handler.connection.close()
+
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        begin(handler, b"data: {}", 1000)
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    assert failed(reset).kind is Failure.CONNECT
+    assert failed(cut).kind is Failure.TRUNCATED
+
+
+def test_silence_is_a_stall_and_so_is_an_answer_that_never_ends() -> None:
+    def silent(handler: BaseHTTPRequestHandler) -> None:
+        begin(handler, b"data: {}", 1000)
+        time.sleep(1.0)
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        begin(handler, b"", 1000)
+        for _ in range(20):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    error = failed(silent, idle_s=0.2)
+    assert (error.kind, str(error)) == (Failure.STALLED, "nothing came for 0.2 s")
+    error = failed(drip, idle_s=0.3, total_s=0.5)
+    assert (error.kind, str(error)) == (Failure.STALLED, "no whole answer within 0.5 s")
+
+
+def test_a_kept_connection_is_used_again_but_not_once_the_server_may_be_closing_it() -> None:
+    ports: list[int] = []
+
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        handler.protocol_version = "HTTP/1.1"  # it keeps the connection
+        handler.close_connection = False
+        handler.rfile.read(int(handler.headers["content-length"]))
+        ports.append(handler.client_address[1])
+        answer(handler, 200, b"yes")
+
+    with serving(respond) as url:
+        asked(url, times=2)
+        asked(url, times=2, pause_s=IDLE_CONNECTION_S + 0.3)
+    assert ports[0] == ports[1] and ports[2] != ports[3]
+
+
+def test_what_is_not_read_the_server_has_to_keep() -> None:
+    """Backpressure: of a hundred megabytes a slow reader takes no more than a few."""
+    written = [0]
+
+    def flood(handler: BaseHTTPRequestHandler) -> None:
+        begin(handler, b"", 100 << 20)
+        handler.connection.settimeout(0.5)
+        try:
+            for _ in range(100):
+                handler.wfile.write(b"x" * (1 << 20))
+                written[0] += 1
+        except TimeoutError:
+            pass
+
+    async def read_one(url: str) -> None:
+        wire = Wire(url, key="", idle_s=5.0, total_s=30.0, most=1)
+        async with wire.stream("/v1/x", b"{}") as pieces:
+            await anext(aiter(pieces))
+            await asyncio.sleep(0.8)
+        await wire.close()
+
+    with serving(flood) as url:
+        asyncio.run(read_one(url))
+    assert written[0] < 20
