@@ -50,7 +50,7 @@ FROZEN = {
     ],
     "demo": [],
     "doctor": ["PIN...", "--json", "--profile", "--set"],
-    "env build": ["PIN"],
+    "env build": ["PIN", "--set"],
     "env list": [],
     "env remove": ["NAME"],
     "record": [
