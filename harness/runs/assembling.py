@@ -1,7 +1,7 @@
 """A stream of server-sent events read as it comes: what each piece adds to the answer. Pure.
 
-Nothing of the answer is kept here, so that one of 98,304 tokens takes no more memory than one of
-10. Both APIs and both names of the reasoning are read; calls are told apart by their index.
+Nothing of the answer is kept here, however long it gets. Both APIs and both names of the reasoning
+are read; calls are told apart by their index.
 """
 
 from __future__ import annotations
