@@ -41,6 +41,7 @@ class Opened:
     running: Comparison | None  # the pin against what the engine says of itself; None: no pin
     capabilities: Capabilities | None = None  # None: all that its dialect can say
     bit_equal: str | None = None  # `Launcher.bit_equal`; None too where there is no pin
+    process: RunningProcess | None = None  # None: no pin
 
     def described(self) -> dict[str, Any]:
         """For verdicts and traces."""
@@ -95,21 +96,27 @@ def prepared(name: str, changes: Sequence[str], announce: Announce = silent) -> 
 
 @contextmanager
 def opened(
-    name: str, loaded: LoadedPin | None, *, log: Path, announce: Announce
+    name: str,
+    loaded: LoadedPin | None,
+    *,
+    log: Path,
+    announce: Announce,
+    grace_s: float = process.GRACE_S,
 ) -> Generator[Opened]:
     """Attaches to a URL, or starts the pin's engine and stops it when the block ends.
 
-    An engine that has died by then has answered nothing: LaunchError, whatever was heard.
+    It has `grace_s` to stop by itself. One that has died by then has answered nothing: LaunchError,
+    whatever was heard.
     """
     if loaded is None:
         place = address(name)
         with Endpoint(place.base, retries=RATE_LIMIT_RETRIES) as endpoint:
             yield _attach(endpoint, place, announce)
         return
-    with launched(loaded, log=log, announce=announce) as engine:
+    with launched(loaded, log=log, announce=announce, grace_s=grace_s) as engine:
         asker = Asker(engine.endpoint, launcher(loaded.pin.engine.name).dialect(loaded))
         try:
-            yield _opened(asker, loaded, log, engine.began)
+            yield _opened(asker, loaded, log, engine)
             engine.process.require_alive()  # else another on its port may have answered for it
         except RequestError as error:
             time.sleep(DYING_S)
@@ -126,6 +133,7 @@ def launched(
     announce: Announce,
     host: str = ports.LOOPBACK,
     port: int | None = None,
+    grace_s: float = process.GRACE_S,
 ) -> Generator[Launched]:
     """Starts the pin's engine, ready to answer on `host` and `port` (None: a free one), and stops
     it when the block ends."""
@@ -147,12 +155,18 @@ def launched(
 
         deadline = loaded.pin.engine.ready_deadline_s
         with process.running(
-            command, log=log, ready=ready, deadline_s=deadline, announce=announce, held=held
+            command,
+            log=log,
+            ready=ready,
+            deadline_s=deadline,
+            announce=announce,
+            grace_s=grace_s,
+            held=held,
         ) as started:
             yield Launched(process=started, endpoint=endpoint, began=began)
 
 
-def _opened(asker: Asker, loaded: LoadedPin, log: Path, began: float) -> Opened:
+def _opened(asker: Asker, loaded: LoadedPin, log: Path, engine: Launched) -> Opened:
     starter = launcher(loaded.pin.engine.name)
     # The first request with logprobs compiles (1.5 s, 15 s the very first time): it is launching.
     asker.score([(1, 2, 3)], 1, at_once=1)
@@ -165,9 +179,10 @@ def _opened(asker: Asker, loaded: LoadedPin, log: Path, began: float) -> Opened:
         url=asker.endpoint.url,
         pin=loaded,
         identity=_identity(asker),
-        launch_seconds=time.monotonic() - began,
+        launch_seconds=time.monotonic() - engine.began,
         running=running.compare(loaded.pin, reported),
         bit_equal=starter.bit_equal(loaded),
+        process=engine.process,
     )
 
 

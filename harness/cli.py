@@ -320,6 +320,45 @@ def serve(
         )
 
 
+@app.command()
+def run(
+    spec: Annotated[Path, typer.Argument(help="What to ask of whom: a TOML file.")],
+    folder: Annotated[
+        Path | None, typer.Option("--run", help="The run's directory; else one named by the spec.")
+    ] = None,
+    metrics: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port of /metrics; else a free one.")
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Asks suites of engines, and goes on where it was stopped or killed: the same command."""
+    from harness import run as running
+    from harness import run_text
+
+    with run_text.terminal() as terminal:
+        report = running.run(spec, folder, metrics, terminal)
+    (run_text.show_json if as_json else run_text.show)(report)
+    if report.stopped:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(0 if report.answered else 4)
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """How far a run is, from another terminal."""
+    from harness import run_text
+    from harness.runs import status as statuses
+
+    found, process = statuses.read(folder)
+    if as_json:
+        run_text.show_status_json(found, process)
+    else:
+        run_text.show_status(folder, found, process)
+
+
 @env.command("build")
 def env_build(pin: str, changes: Changes = None) -> None:
     """Builds the environment of a pin's engine; once, then it is reused."""

@@ -38,10 +38,10 @@ class Endpoint:
         """`retries`: how often a request is sent again after 429. A server of our own has none."""
         self.url = url.rstrip("/")
         self._retries = retries
-        self._key = os.environ.get("ENGINEDIFF_API_KEY", "").strip()
-        if not (self._key.isascii() and self._key.isprintable()):
+        self.key = os.environ.get("ENGINEDIFF_API_KEY", "").strip()
+        if not (self.key.isascii() and self.key.isprintable()):
             raise ConfigError("ENGINEDIFF_API_KEY holds a character that no HTTP header can carry")
-        headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
         limits = httpx.Limits(
             max_connections=2 * BUSY, max_keepalive_connections=2 * BUSY, keepalive_expiry=IDLE_S
         )
@@ -52,7 +52,7 @@ class Endpoint:
             limits=limits,
             timeout=_waiting(ANSWER_S),
             trust_env=False,
-            verify=_certificates(),
+            verify=certificates(),
         )
 
     def __enter__(self) -> Endpoint:
@@ -126,10 +126,10 @@ class Endpoint:
 
     def _hidden(self, body: bytes) -> bytes:
         """A server may echo the key that it refuses."""
-        return body.replace(self._key.encode(), b"***") if self._key else body
+        return body.replace(self.key.encode(), b"***") if self.key else body
 
 
-def _certificates() -> ssl.SSLContext:
+def certificates() -> ssl.SSLContext:
     """Whom to trust; ConfigError where the environment names a file that cannot be read."""
     try:
         return httpx.create_ssl_context(trust_env=True)

@@ -7,13 +7,14 @@ are read; calls are told apart by their index.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 DONE = b"[DONE]"
 MOST_BYTES = 8 << 20  # of one event: a longer one is no stream of tokens
+OTHER_FIELDS = (b":", b"event:", b"id:", b"retry:")  # a comment, and what says nothing here
+SHOWN = 200  # bytes of what is no answer, in a message
 
 
 class MalformedError(Exception):
@@ -24,35 +25,10 @@ class ToldError(Exception):
     """The server says in the stream that it has failed."""
 
 
-@dataclass(slots=True)
-class Delta:
-    """What one piece of a stream adds, ready for the journal: empty parts are left out."""
-
-    content: list[str] = field(default_factory=list[str])
-    reasoning: list[str] = field(default_factory=list[str])
-    token_ids: list[int] = field(default_factory=list[int])
-    calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    finish_reason: str | None = None
-
-    def table(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        if self.content:
-            found["content"] = "".join(self.content)
-        if self.reasoning:
-            found["reasoning"] = "".join(self.reasoning)
-        if self.token_ids:
-            found["token_ids"] = self.token_ids
-        if self.calls:
-            found["calls"] = self.calls
-        if self.finish_reason:
-            found["finish_reason"] = self.finish_reason
-        return found
-
-
 class Stream:
     """One answer as it comes, of one choice."""
 
-    __slots__ = ("_data", "_rest", "chunks", "done", "finish_reason", "usage")
+    __slots__ = ("_data", "_rest", "chunks", "done", "finish_reason", "stray", "usage")
 
     def __init__(self) -> None:
         self._rest = b""
@@ -61,48 +37,71 @@ class Stream:
         self.finish_reason: str | None = None
         self.usage: Mapping[str, Any] | None = None
         self.done = False  # [DONE] came
+        self.stray = b""  # the first line that belongs to no stream of events
 
-    def feed(self, data: bytes) -> Delta:
-        """What `data` adds; nothing, once [DONE] has come. Raises MalformedError, ToldError."""
-        delta = Delta()
+    def feed(self, data: bytes) -> dict[str, Any]:
+        """What `data` adds: content, reasoning, token_ids, calls, finish_reason, those that came.
+
+        Nothing, once [DONE] has come. Raises MalformedError, ToldError.
+        """
+        found: dict[str, Any] = {}
+        whole = data.startswith(b"data: ") and data.find(b"\n\n") == len(data) - 2
+        if whole and not self._rest and not self._data:  # one event: most pieces are
+            self._event(data[6:-2], found)
+            return found
         lines = (self._rest + data).split(b"\n") if self._rest else data.split(b"\n")
         self._rest = lines.pop()
         if len(self._rest) > MOST_BYTES:
             raise MalformedError(f"an event of more than {MOST_BYTES:,} bytes: {self._rest[:80]!r}")
         for line in lines:
             if line.startswith(b"data:"):
-                data = line[5:].strip()
-                self.done = self.done or data == DONE
-                self._data.append(data)
-            elif self._data and not line.strip():
-                self._event(b"\n".join(self._data), delta)
-                self._data.clear()
-        return delta
+                self._data.append(line[5:].strip())
+                if self._data == [DONE]:  # the empty line behind it may never come
+                    self.done = True
+            elif not line.strip():
+                if self._data:
+                    self._event(b"\n".join(self._data), found)
+                    self._data.clear()
+            elif not line.startswith(OTHER_FIELDS):
+                self.stray = self.stray or line[:SHOWN]
+        return found
 
     def missing(self, *, ends_with_done: bool) -> str | None:
         """Why what came is no whole answer; None: it is one."""
-        if not self.done and (self._rest.strip() or self._data):
+        if self.done:
+            return None if self.finish_reason is not None else "without finish_reason"
+        if self._rest.strip() or self._data:
             return "cut in the middle of an event"
         if self.finish_reason is None:
             return "without finish_reason"
-        if ends_with_done and not self.done:
-            return "without [DONE]"
-        return None
+        return "without [DONE]" if ends_with_done else None
 
-    def _event(self, data: bytes, delta: Delta) -> None:
+    def stranger(self) -> bytes | None:
+        """What came in place of a stream of events; None: events did, or nothing at all."""
+        if self.chunks or self.done or self._data:
+            return None
+        return self.stray or self._rest[:SHOWN] or None
+
+    def _event(self, data: bytes, found: dict[str, Any]) -> None:
         if self.done:
+            return
+        if data == DONE:
+            self.done = True
             return
         try:
             chunk: Any = orjson.loads(data)
         except orjson.JSONDecodeError as error:
-            raise MalformedError(f"an event that is no JSON: {data[:200]!r}") from error
-        if not isinstance(chunk, dict):
-            raise MalformedError(f"an event that is no part of an answer: {data[:200]!r}")
-        if "error" in chunk:
-            raise ToldError(f"an error for an answer: {data[:200]!r}")
-        self._add(chunk, delta)
+            raise MalformedError(f"an event that is no JSON: {data[:SHOWN]!r}") from error
+        try:
+            self._add(chunk, found)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise MalformedError(
+                f"an event that is no part of an answer: {data[:SHOWN]!r}"
+            ) from error
 
-    def _add(self, chunk: dict[str, Any], delta: Delta) -> None:
+    def _add(self, chunk: dict[str, Any], found: dict[str, Any]) -> None:
+        if "error" in chunk:
+            raise ToldError(f"an error for an answer: {chunk['error']!r}"[:SHOWN])
         self.usage = chunk.get("usage") or self.usage
         choices = chunk.get("choices")
         if not choices:
@@ -115,13 +114,13 @@ class Stream:
             text = part.get("content")
             reasoning = part.get("reasoning") or part.get("reasoning_content")
             if reasoning:
-                delta.reasoning.append(reasoning)
+                found["reasoning"] = found.get("reasoning", "") + reasoning
             if calls := part.get("tool_calls"):
-                delta.calls += calls
+                found["calls"] = [*found.get("calls", ()), *map(dict, calls)]
         if text:
-            delta.content.append(text)
+            found["content"] = found.get("content", "") + text
         if ids := choice.get("token_ids"):
-            delta.token_ids += ids
+            found["token_ids"] = found.get("token_ids", []) + [int(token) for token in ids]
         self.chunks += 1
         if reason := choice.get("finish_reason"):
-            self.finish_reason = delta.finish_reason = reason
+            self.finish_reason = found["finish_reason"] = "" + reason

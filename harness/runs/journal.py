@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,13 @@ class NoRoomError(EnginediffError):
 class Journal:
     """One file, open for appending; not thread-safe. `close` it, or use it in a `with`."""
 
-    def __init__(self, path: Path) -> None:
-        """Creates the file or goes on behind its last whole line.
+    def __init__(self, path: Path, tell: Callable[[dict[str, Any]], object] | None = None) -> None:
+        """Creates the file or goes on behind its last whole line; `tell` gets what stands there.
 
         Raises ConfigError where a chain is broken: what follows cannot be trusted.
         """
         self.path = path
-        self._chain, self._end = _whole(path)
+        self._chain, self._end = _whole(path, tell)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         os.ftruncate(self._fd, self._end)  # a torn last line
 
@@ -94,12 +94,14 @@ def read(path: Path) -> Generator[dict[str, Any]]:
         yield orjson.loads(body + b"}")
 
 
-def _whole(path: Path) -> tuple[bytes, int]:
+def _whole(path: Path, tell: Callable[[dict[str, Any]], object] | None) -> tuple[bytes, int]:
     """The last chain, and the bytes of all whole lines."""
     last, end = bytes(CHAIN_BYTES), 0
     if path.exists():
         for body, chain in _bodies(path):
             last, end = chain, end + len(body) + TAIL_BYTES
+            if tell is not None:
+                tell(orjson.loads(body + b"}"))
     return last, end
 
 

@@ -27,24 +27,34 @@ class SuiteTable:
 
     name: str
     cases: int | None = None  # its first ones; None: all
+    continues: bool = True  # a raw answer that was cut is gone on with; false: it is begun anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateTable:
+class EngineTable:
     """An engine that is asked: a pin, which is launched, or the URL of a running server."""
 
     name: str
     changes: tuple[str, ...] = ()  # of the pin, as `--set` takes them
+    contract: str | None = None  # a URL's, of launchers/contracts; a pin names its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeTable:
+    """How an answer is sampled."""
+
+    temperature: float
+    top_p: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingTable:
     """What every request sends."""
 
-    temperature: float
-    top_p: float
     max_tokens: int
-    thinking: bool | None = None  # None: what a case itself asks for, else the template's default
+    seeded: bool  # a seed with each request, of the run's own and the case's
+    thinking: ModeTable  # of tasks that are to be thought about, or do not say
+    instant: ModeTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +74,12 @@ class RunSpec:
     """One file."""
 
     schema: int
-    seed: int
+    seed: int  # of the order of asking, and of seeds that are sent
     epochs: int  # how often every case is asked
     transport: str
     nodes: tuple[str, ...]
     suites: tuple[SuiteTable, ...]
-    candidates: tuple[CandidateTable, ...]
+    engines: tuple[EngineTable, ...]
     sampling: SamplingTable
     limits: LimitsTable
     override_reason: str | None = None  # why the model's sampling contract is not kept
@@ -108,7 +118,7 @@ def _wrong(spec: RunSpec) -> Generator[str]:
         yield f"transport is {spec.transport!r}; it must be one of {', '.join(TRANSPORTS)}"
     if spec.nodes != (LOCAL,):
         yield f'nodes is {list(spec.nodes)}; it must be ["{LOCAL}"]: a run takes one node'
-    for key, named in (("suites", spec.suites), ("candidates", spec.candidates)):
+    for key, named in (("suites", spec.suites), ("engines", spec.engines)):
         if not named:
             yield f"{key}: there is none; at least one is needed"
         twice = [one for place, one in enumerate(named) if one in named[:place]]
@@ -117,7 +127,8 @@ def _wrong(spec: RunSpec) -> Generator[str]:
     sampling, limits = spec.sampling, spec.limits
     least: Mapping[str, tuple[float, float]] = {
         "epochs": (spec.epochs, 1),
-        "sampling.temperature": (sampling.temperature, 0),
+        "sampling.thinking.temperature": (sampling.thinking.temperature, 0),
+        "sampling.instant.temperature": (sampling.instant.temperature, 0),
         "sampling.max_tokens": (sampling.max_tokens, 1),
         "limits.in_flight": (limits.in_flight, 1),
         "limits.attempts": (limits.attempts, 1),
@@ -130,8 +141,9 @@ def _wrong(spec: RunSpec) -> Generator[str]:
     for key, seconds in (("idle_s", limits.idle_s), ("total_s", limits.total_s)):
         if not seconds > 0:
             yield f"limits.{key} is {seconds}; it must be above 0"
-    if not 0 < sampling.top_p <= 1:
-        yield f"sampling.top_p is {sampling.top_p}; it must be above 0 and at most 1"
+    for mode, table in (("thinking", sampling.thinking), ("instant", sampling.instant)):
+        if not 0 < table.top_p <= 1:
+            yield f"sampling.{mode}.top_p is {table.top_p}; it must be above 0 and at most 1"
     for suite in spec.suites:
         if suite.cases is not None and suite.cases < 1:
             yield f"suites: {suite.name}: cases is {suite.cases}; it must be 1 or more"
@@ -146,7 +158,7 @@ def _flat(value: Any, key: str) -> Generator[tuple[str, Any]]:
     elif isinstance(value, (list, tuple)):
         for place, inner in enumerate(value):
             yield from _flat(inner, f"{key}[{place}]")
-    else:
+    elif value is not None:
         yield key, value
 
 

@@ -7,21 +7,33 @@ Two implementations: `wire` (aiohttp), and `sdk` (the openai package), which is 
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 from harness.runs.retry import Failure
 
+CONNECT_S = 10.0
+IDLE_CONNECTION_S = 1.0  # a connection that was idle for longer may be closing (uvicorn: 5 s)
 SAID_BYTES = 500  # of an answer that is none, for its message
 
 
 class UnansweredError(Exception):
     """Why a request has no answer, or no more of it."""
 
-    def __init__(self, kind: Failure, why: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: Failure,
+        why: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(why)
         self.kind = kind
+        self.status = status  # of HTTP, where it says why; None: there was no answer, or it was 200
         self.retry_after_s = retry_after_s  # what the server asks for; None: nothing
 
 
@@ -29,8 +41,38 @@ class Transport(Protocol):
     """One endpoint's connections. Nothing is sent twice here: that is the run's to decide."""
 
     def stream(self, path: str, body: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The answer to a POST, in the pieces in which it comes. Raises UnansweredError, before the
-        first piece or after any. What is not read is not taken from the server either."""
+        """The answer to a POST, in the pieces in which it comes. Raises UnansweredError: CONNECT
+        where there was no answer, TRUNCATED where it broke off. What is not read is not taken
+        from the server either."""
         ...
 
     async def close(self) -> None: ...
+
+
+def refused(
+    kind: Failure, status: int, content: bytes, retry_after: str, key: str
+) -> UnansweredError:
+    """An answer of another status than 200, its key hidden: a server may echo what it refuses."""
+    said = content[:SAID_BYTES].decode(errors="replace")
+    said = " ".join((said.replace(key, "***") if key else said).split())
+    why = f"answered {status}: {said}"
+    return UnansweredError(kind, why, status=status, retry_after_s=_retry_after_s(retry_after))
+
+
+def stalled(after_s: float, idle_s: float, total_s: float) -> UnansweredError:
+    """What a timeout after so many seconds was."""
+    if after_s >= total_s:
+        why = f"no whole answer within {total_s:g} s"
+    else:
+        why = f"nothing came for {idle_s:g} s"
+    return UnansweredError(Failure.STALLED, why)
+
+
+def _retry_after_s(said: str) -> float | None:
+    """Seconds, or a date (RFC 9110, section 10.2.3); None where neither is meant."""
+    if said.strip().isdigit():
+        return float(said)
+    try:
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -7,19 +7,26 @@ else. The environment's proxies are left out, as everywhere here.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
+from harness.client import certificates
 from harness.runs import retry
 from harness.runs.retry import Failure
-from harness.runs.transport import SAID_BYTES, UnansweredError
+from harness.runs.transport import (
+    CONNECT_S,
+    IDLE_CONNECTION_S,
+    SAID_BYTES,
+    UnansweredError,
+    refused,
+    stalled,
+)
 
-CONNECT_S = 10.0
-IDLE_CONNECTION_S = 1.0
+END_S = 0.05  # for the end of an answer that is whole: then its connection can be kept
 BUFFER_BYTES = 1 << 16  # of one answer that is not read: then the server has to wait
 
 
@@ -31,7 +38,9 @@ class Wire:
         self._url = url.rstrip("/")
         self._key = key
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=most, keepalive_timeout=IDLE_CONNECTION_S),
+            connector=aiohttp.TCPConnector(
+                limit=most, keepalive_timeout=IDLE_CONNECTION_S, ssl=certificates()
+            ),
             timeout=aiohttp.ClientTimeout(
                 total=total_s, sock_connect=CONNECT_S, sock_read=idle_s, ceil_threshold=float("inf")
             ),
@@ -45,14 +54,7 @@ class Wire:
 
     @asynccontextmanager
     async def stream(self, path: str, body: bytes) -> AsyncGenerator[AsyncIterator[bytes]]:
-        began, pieces = time.monotonic(), 0
-
-        async def read(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-            nonlocal pieces
-            async for piece in response.content.iter_any():
-                pieces += 1
-                yield piece
-
+        began, broken = time.monotonic(), Failure.CONNECT
         try:
             async with self._session.post(
                 f"{self._url}{path}",
@@ -61,34 +63,15 @@ class Wire:
                 allow_redirects=False,
             ) as response:
                 if (kind := retry.of_status(response.status)) is not None:
-                    raise await self._refused(response, kind)
-                yield read(response)
+                    said = await response.content.read(SAID_BYTES)
+                    after = response.headers.get("retry-after", "")
+                    raise refused(kind, response.status, said, after, self._key)
+                broken = Failure.TRUNCATED
+                yield response.content.iter_any()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(END_S):
+                        await response.content.readany()
         except TimeoutError as error:
-            if time.monotonic() - began >= self._total_s:
-                why = f"no whole answer within {self._total_s:g} s"
-            else:
-                why = f"nothing came for {self._idle_s:g} s"
-            raise UnansweredError(Failure.STALLED, why) from error
+            raise stalled(time.monotonic() - began, self._idle_s, self._total_s) from error
         except (aiohttp.ClientError, OSError) as error:
-            kind = Failure.TRUNCATED if pieces else Failure.CONNECT
-            raise UnansweredError(kind, str(error) or type(error).__name__) from error
-
-    async def _refused(self, response: aiohttp.ClientResponse, kind: Failure) -> UnansweredError:
-        said = (await response.content.read(SAID_BYTES)).decode(errors="replace")
-        if self._key:
-            said = said.replace(self._key, "***")  # a server may echo the key that it refuses
-        return UnansweredError(
-            kind,
-            f"answered {response.status}: {' '.join(said.split())}",
-            _retry_after_s(response.headers.get("retry-after", "")),
-        )
-
-
-def _retry_after_s(said: str) -> float | None:
-    """Seconds, or a date (RFC 9110, section 10.2.3); None where neither is meant."""
-    if said.strip().isdigit():
-        return float(said)
-    try:
-        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-    except ValueError:
-        return None
+            raise UnansweredError(broken, str(error) or type(error).__name__) from error

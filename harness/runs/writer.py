@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from harness.runs.journal import Journal, NoRoomError
@@ -34,6 +35,7 @@ class Writer:
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._pauses: list[tuple[float, float]] = []  # the event loop's time, from and to
 
     def line(self, kind: str, **fields: Any) -> None:
         """What has happened, behind all that came before."""
@@ -54,8 +56,16 @@ class Writer:
         """Waits until there is room on the disk."""
         await self._room.wait()
 
+    def paused_since(self, began: float) -> float:
+        """For how many seconds after `began` there was no room."""
+        now = asyncio.get_running_loop().time()
+        return sum(max(0.0, min(end, now) - max(start, began)) for start, end in self._pauses)
+
     async def run(self) -> None:
-        """Writes until it is cancelled, and then what is left."""
+        """Writes until it is cancelled, and then what is left.
+
+        Raises NoRoomError where that does not fit: answers since then will be asked for again.
+        """
         synced = asyncio.get_running_loop().time()
         try:
             while True:
@@ -68,27 +78,35 @@ class Writer:
                     synced = now
         finally:
             self._end_parts()
-            self._journal.write(self._lines)  # NoRoomError: what is lost is told
+            self._journal.write(self._lines)
             self._lines.clear()
             self._journal.sync()
 
     async def _written(self) -> None:
         self._work.clear()
         self._end_parts()
-        while self._lines:
-            count = len(self._lines)
-            try:
+        try:
+            self._journal.write(self._lines)
+        except NoRoomError as error:
+            await self._without_room(error)
+        else:
+            self._lines.clear()
+
+    async def _without_room(self, error: NoRoomError) -> None:
+        """Holds all requests until what is to be written can be."""
+        now = asyncio.get_running_loop().time
+        self._announce(f"{error}; the run waits until there is")
+        self._room.clear()
+        self._pauses.append((now(), float("inf")))
+        while not self.has_room:
+            await asyncio.sleep(AGAIN_S)
+            self._end_parts()
+            with suppress(NoRoomError):
                 self._journal.write(self._lines)
-            except NoRoomError as error:
-                if self.has_room:
-                    self._announce(f"{error}; the run waits until there is")
-                self._room.clear()
-                await asyncio.sleep(AGAIN_S)
-            else:
-                del self._lines[:count]
-                if not self.has_room:
-                    self._announce("there is room again; the run goes on")
+                self._lines.clear()
+                self._pauses[-1] = self._pauses[-1][0], now()
                 self._room.set()
+        self._announce("there is room again; the run goes on")
 
     def _end_parts(self) -> None:
         if self._parts:

@@ -65,7 +65,9 @@ FROZEN = {
         "--tokens-from",
         "-o",
     ],
+    "run": ["SPEC", "--json", "--metrics", "--run"],
     "serve": ["PIN", "--enforce", "--host", "--port", "--set"],
+    "status": ["FOLDER", "--json"],
 }
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -47,7 +47,7 @@ COMPLETION = (
 def fed(pieces: list[bytes]) -> tuple[dict[str, Any], Stream]:
     stream, found = Stream(), dict[str, Any]()
     for piece in pieces:
-        for name, value in stream.feed(piece).table().items():
+        for name, value in stream.feed(piece).items():
             found[name] = found[name] + value if name in found else value
     return found, stream
 
@@ -101,11 +101,26 @@ def test_what_comes_after_done_adds_nothing() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["data: <html>\n\n", "data: [1]\n\n"],
+    [
+        "data: <html>\n\n",
+        "data: [1]\n\n",
+        'data: {"choices": 5}\n\n',
+        'data: {"choices": [{"delta": {"content": [1]}}]}\n\n',
+        'data: {"choices": [{"text": "a", "token_ids": ["x"]}]}\n\n',
+    ],
 )
 def test_an_event_that_is_no_part_of_an_answer_is_malformed(wrong: str) -> None:
-    with pytest.raises(MalformedError, match=r"html|\[1\]"):
+    with pytest.raises(MalformedError, match=r"no JSON|no part of an answer"):
         fed([chat(content="a").encode(), wrong.encode()])
+
+
+@pytest.mark.parametrize("came", ["<html>\n<body>no</body>", '{"object": "error"}', "<html>"])
+def test_what_is_no_stream_of_events_at_all_is_shown(came: str) -> None:
+    stream = fed([came.encode()])[1]
+    assert stream.missing(ends_with_done=True) is not None
+    assert stream.stranger() == came.split("\n")[0].encode()
+    for events in (CHAT, COMPLETION, b"", b": a comment\n\n"):
+        assert fed([events])[1].stranger() is None
 
 
 def test_a_server_may_say_in_the_stream_that_it_has_failed() -> None:

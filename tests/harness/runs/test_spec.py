@@ -21,14 +21,15 @@ nodes = ["local"]
 name = "tiny-tasks"
 cases = 40
 
-[[candidates]]
+[[engines]]
 name = "tiny-moe/vllm-cpu"
 changes = ["args.seed=7"]
 
 [sampling]
-temperature = 1.0
-top_p = 0.95
 max_tokens = 64
+seeded = false
+thinking = { temperature = 1.0, top_p = 0.95 }
+instant = { temperature = 0.6, top_p = 0.9 }
 
 [limits]
 in_flight = 16
@@ -49,7 +50,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_spec_says_what_to_ask_of_whom_and_its_hash_is_its_contents(path: Path) -> None:
     read = spec.load(path)
-    assert (read.suites[0].cases, read.candidates[0].changes) == (40, ("args.seed=7",))
+    assert (read.suites[0].cases, read.engines[0].changes) == (40, ("args.seed=7",))
     path.write_text(RIGHT.replace("\n\n", "\n\n# a comment\n"), "utf-8")
     assert spec.load(path).hash == read.hash
     assert replace(read, seed=1).hash != read.hash
@@ -65,15 +66,15 @@ def test_a_spec_says_what_to_ask_of_whom_and_its_hash_is_its_contents(path: Path
         ('"aiohttp"', '"requests"', ["transport is 'requests'", "aiohttp, openai"]),
         ('["local"]', '["local", "other"]', ["nodes is", "one node"]),
         ("cases = 40", "cases = 0", ["tiny-tasks: cases is 0"]),
-        ("top_p = 0.95", "top_p = 0.0", ["sampling.top_p is 0.0", "above 0"]),
-        ("temperature = 1.0", "temperature = nan", ["sampling.temperature is nan"]),
+        ("top_p = 0.95", "top_p = 0.0", ["sampling.thinking.top_p is 0.0", "above 0"]),
+        ("temperature = 0.6", "temperature = nan", ["sampling.instant.temperature is nan"]),
         ("idle_s = 60.0", "idle_s = 0", ["limits.idle_s is 0"]),
         ("attempts = 5", "attempts = 0", ["limits.attempts is 0"]),
         ("seed = 0", 'seed = 0\noverride_reason = " "', ["override_reason is empty"]),
         (
             "[sampling]",
-            '[[candidates]]\nname = "tiny-moe/vllm-cpu"\nchanges = ["args.seed=7"]\n\n[sampling]',
-            ["candidates: 'tiny-moe/vllm-cpu' stands twice"],
+            '[[engines]]\nname = "tiny-moe/vllm-cpu"\nchanges = ["args.seed=7"]\n\n[sampling]',
+            ["engines: 'tiny-moe/vllm-cpu' stands twice"],
         ),
         ("schema = 1", "schema = 2", ["schema is 2", "must be 1"]),
     ],
@@ -101,10 +102,10 @@ def test_the_difference_of_two_specs_is_told_key_by_key(path: Path) -> None:
     assert spec.differences(read, read) == []
     other = replace(
         read,
-        sampling=replace(read.sampling, temperature=0.6),
-        candidates=(*read.candidates, spec.CandidateTable(name="http://127.0.0.1:8000")),
+        sampling=replace(read.sampling, max_tokens=32),
+        engines=(*read.engines, spec.EngineTable(name="http://127.0.0.1:8000")),
     )
     assert spec.differences(read, other) == [
-        "sampling.temperature: 1.0 became 0.6",
-        'candidates[1].name: nothing became "http://127.0.0.1:8000"',
+        "sampling.max_tokens: 64 became 32",
+        'engines[1].name: nothing became "http://127.0.0.1:8000"',
     ]

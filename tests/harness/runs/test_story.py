@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.runs import story
 from harness.runs.retry import Failure
@@ -30,7 +28,7 @@ def ended(n: int, outcome: str, *, final: bool = True) -> dict[str, Any]:
 
 def test_answers_that_come_at_once_are_told_apart_and_in_the_order_of_their_ends() -> None:
     lines = [
-        {"kind": "opened"},
+        {"kind": "opened", "identity": {}},
         sent(0, 1),
         sent(1, 1),
         parts((0, "a", [1]), (1, "x", [7])),
@@ -80,32 +78,11 @@ def test_what_is_not_over_is_known_with_its_failures_and_all_that_had_come() -> 
     ):
         told.tell(line)
     assert told.over == {5: Failure.REFUSED}
-    assert told.begun[0].token_ids == [1, 2]
+    assert told.begun[0].answer.token_ids.tolist() == [1, 2]
+    assert told.retries == 1
     assert (told.begun[0].attempts, told.begun[0].failures) == (2, {Failure.SERVER: 1})
 
 
-def test_calls_are_kept_in_the_order_of_their_pieces() -> None:
-    piece = [{"index": 0, "id": "f:0"}], [{"index": 0, "function": {"arguments": "{}"}}]
-    found = story.whole([{"calls": piece[0]}, {"reasoning": "r"}, {"calls": piece[1]}])
-    assert found == {"reasoning": "r", "calls": [*piece[0], *piece[1]]}
-
-
-@given(
-    pieces=st.lists(
-        st.tuples(st.sampled_from(["", "a", "é", "\ufffd"]), st.integers(0, 3)), max_size=12
-    )
-)
-def test_an_answer_is_gone_on_with_behind_a_part_that_brought_text(
-    pieces: list[tuple[str, int]],
-) -> None:
-    found = [{"content": text, "token_ids": [9] * count} for text, count in pieces]
-    end = story.safe_end(found)
-    before = story.kept(found, end)
-    assert sum(len(part["token_ids"]) for part in before) == end
-    texts = "".join(part["content"] for part in before)
-    assert not texts.endswith("\ufffd") or end == 0 or "\ufffd" in texts
-
-
-def test_a_place_where_no_part_ends_is_refused() -> None:
-    with pytest.raises(ValueError, match="no part ends at token 1"):
-        story.kept([{"token_ids": [1, 2]}], 1)
+def test_a_line_that_goes_on_where_nothing_can_be_gone_on_with_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"request 0 goes on behind token 2.* behind token 1"):
+        list(story.told([sent(0, 1), parts((0, "a", [1]), (0, "", [2])), sent(0, 2, 2)]))

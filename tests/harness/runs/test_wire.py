@@ -1,8 +1,10 @@
-"""On a real socket: whatever goes wrong has its kind, and what goes well comes as it was sent."""
+"""On a real socket, by aiohttp and by the openai package: whatever goes wrong has its kind, and
+what goes well comes as it was sent."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 import time
@@ -13,26 +15,41 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from harness.runs.retry import Failure
-from harness.runs.transport import UnansweredError
-from harness.runs.wire import IDLE_CONNECTION_S, Wire
+from harness.runs.sdk import Sdk
+from harness.runs.transport import IDLE_CONNECTION_S, UnansweredError
+from harness.runs.wire import Wire
 from tests.building import answer, serving
 
 KEY = "sk-very-secret"
+PATH, BODY = "/v1/completions", b'{"model":"m","prompt":[1],"stream":true,"top_k":0}'
+Made = type[Wire] | type[Sdk]
 Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
+@pytest.fixture(params=[Wire, Sdk])
+def made(request: pytest.FixtureRequest) -> Made:
+    """Both transports."""
+    return request.param
+
+
 def asked(
-    url: str, *, times: int = 1, pause_s: float = 0.0, idle_s: float = 5.0, total_s: float = 30.0
+    made: Made,
+    url: str,
+    *,
+    times: int = 1,
+    pause_s: float = 0.0,
+    idle_s: float = 5.0,
+    total_s: float = 30.0,
 ) -> bytes:
     """The answers to `times` requests of one wire, one after another."""
 
     async def ask() -> bytes:
-        wire = Wire(url, key=KEY, idle_s=idle_s, total_s=total_s, most=4)
+        wire = made(url, key=KEY, idle_s=idle_s, total_s=total_s, most=4)
         found = b""
         try:
             for time_ in range(times):
                 await asyncio.sleep(pause_s if time_ else 0)
-                async with wire.stream("/v1/x", b'{"a":1}') as pieces:
+                async with wire.stream(PATH, BODY) as pieces:
                     async for piece in pieces:
                         found += piece
         finally:
@@ -42,9 +59,11 @@ def asked(
     return asyncio.run(ask())
 
 
-def failed(respond: Respond, *, idle_s: float = 5.0, total_s: float = 30.0) -> UnansweredError:
+def failed(
+    made: Made, respond: Respond, *, idle_s: float = 5.0, total_s: float = 30.0
+) -> UnansweredError:
     with serving(respond) as url, pytest.raises(UnansweredError) as caught:
-        asked(url, idle_s=idle_s, total_s=total_s)
+        asked(made, url, idle_s=idle_s, total_s=total_s)
     return caught.value
 
 
@@ -57,14 +76,17 @@ def begin(handler: BaseHTTPRequestHandler, content: bytes, length: int) -> None:
     handler.wfile.flush()
 
 
-def test_the_body_goes_out_as_it_is_and_the_answer_comes_back_whole() -> None:
+def test_the_body_goes_out_as_it_is_and_the_answer_comes_back_whole(made: Made) -> None:
     def echo(handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers["content-length"]))
         named = f"{handler.path} {handler.headers['authorization']} ".encode()
         answer(handler, 200, named + body)
 
     with serving(echo) as url:
-        assert asked(f"{url}/") == f'/v1/x Bearer {KEY} {{"a":1}}'.encode()
+        found = asked(made, f"{url}/")
+    said, _, body = found.partition(b"{")
+    assert said == f"{PATH} Bearer {KEY} ".encode()
+    assert json.loads(b"{" + body) == json.loads(BODY)
 
 
 @pytest.mark.parametrize(
@@ -78,14 +100,18 @@ def test_the_body_goes_out_as_it_is_and_the_answer_comes_back_whole() -> None:
         (302, Failure.REFUSED),
     ],
 )
-def test_a_status_has_its_kind_and_no_message_holds_the_key(status: int, kind: Failure) -> None:
-    error = failed(lambda handler: answer(handler, status, f"not for {KEY}\n<html>".encode()))
+def test_a_status_has_its_kind_and_no_message_holds_the_key(
+    made: Made, status: int, kind: Failure
+) -> None:
+    error = failed(made, lambda handler: answer(handler, status, f"not for {KEY}\n<html>".encode()))
     assert error.kind is kind
     assert str(error) == f"answered {status}: not for *** <html>"
 
 
 @pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("in a minute", 60.0), ("x", None)])
-def test_what_a_server_asks_to_be_waited_is_handed_on(said: str, seconds: float | None) -> None:
+def test_what_a_server_asks_to_be_waited_is_handed_on(
+    made: Made, said: str, seconds: float | None
+) -> None:
     def limit(handler: BaseHTTPRequestHandler) -> None:
         date = formatdate(time.time() + 60, usegmt=True)
         handler.send_response(429)
@@ -93,21 +119,23 @@ def test_what_a_server_asks_to_be_waited_is_handed_on(said: str, seconds: float 
         handler.send_header("content-length", "0")
         handler.end_headers()
 
-    found = failed(limit).retry_after_s
+    found = failed(made, limit).retry_after_s
     assert (found is None) is (seconds is None)
     assert seconds is None or (found is not None and abs(found - seconds) < 10)
 
 
-def test_where_nobody_listens_there_is_no_connection() -> None:
+def test_where_nobody_listens_there_is_no_connection(made: Made) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UnansweredError) as caught:
-            asked(url)
+            asked(made, url)
     assert caught.value.kind is Failure.CONNECT
 
 
-def test_a_connection_that_dies_before_the_answer_is_told_from_one_that_dies_in_it() -> None:
+def test_a_connection_that_dies_before_the_answer_is_told_from_one_that_dies_in_it(
+    made: Made,
+) -> None:
     def reset(handler: BaseHTTPRequestHandler) -> None:
         linger = struct.pack("ii", 1, 0)
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -117,11 +145,11 @@ def test_a_connection_that_dies_before_the_answer_is_told_from_one_that_dies_in_
         begin(handler, b"data: {}", 1000)
         handler.connection.shutdown(socket.SHUT_RDWR)
 
-    assert failed(reset).kind is Failure.CONNECT
-    assert failed(cut).kind is Failure.TRUNCATED
+    assert failed(made, reset).kind is Failure.CONNECT
+    assert failed(made, cut).kind is Failure.TRUNCATED
 
 
-def test_silence_is_a_stall_and_so_is_an_answer_that_never_ends() -> None:
+def test_silence_is_a_stall_and_so_is_an_answer_that_never_ends(made: Made) -> None:
     def silent(handler: BaseHTTPRequestHandler) -> None:
         begin(handler, b"data: {}", 1000)
         time.sleep(1.0)
@@ -133,13 +161,15 @@ def test_silence_is_a_stall_and_so_is_an_answer_that_never_ends() -> None:
             handler.wfile.flush()
             time.sleep(0.05)
 
-    error = failed(silent, idle_s=0.2)
+    error = failed(made, silent, idle_s=0.2)
     assert (error.kind, str(error)) == (Failure.STALLED, "nothing came for 0.2 s")
-    error = failed(drip, idle_s=0.3, total_s=0.5)
+    error = failed(made, drip, idle_s=0.3, total_s=0.5)
     assert (error.kind, str(error)) == (Failure.STALLED, "no whole answer within 0.5 s")
 
 
-def test_a_kept_connection_is_used_again_but_not_once_the_server_may_be_closing_it() -> None:
+def test_a_kept_connection_is_used_again_but_not_once_the_server_may_be_closing_it(
+    made: Made,
+) -> None:
     ports: list[int] = []
 
     def respond(handler: BaseHTTPRequestHandler) -> None:
@@ -150,12 +180,12 @@ def test_a_kept_connection_is_used_again_but_not_once_the_server_may_be_closing_
         answer(handler, 200, b"yes")
 
     with serving(respond) as url:
-        asked(url, times=2)
-        asked(url, times=2, pause_s=IDLE_CONNECTION_S + 0.3)
+        asked(made, url, times=2)
+        asked(made, url, times=2, pause_s=IDLE_CONNECTION_S + 0.3)
     assert ports[0] == ports[1] and ports[2] != ports[3]
 
 
-def test_what_is_not_read_the_server_has_to_keep() -> None:
+def test_what_is_not_read_the_server_has_to_keep(made: Made) -> None:
     """Backpressure: of a hundred megabytes a slow reader takes no more than a few."""
     written = [0]
 
@@ -170,8 +200,8 @@ def test_what_is_not_read_the_server_has_to_keep() -> None:
             pass
 
     async def read_one(url: str) -> None:
-        wire = Wire(url, key="", idle_s=5.0, total_s=30.0, most=1)
-        async with wire.stream("/v1/x", b"{}") as pieces:
+        wire = made(url, key="", idle_s=5.0, total_s=30.0, most=1)
+        async with wire.stream(PATH, BODY) as pieces:
             await anext(aiter(pieces))
             await asyncio.sleep(0.8)
         await wire.close()

@@ -1,0 +1,392 @@
+"""One run from end to end: what can be refused is refused, then each engine is asked, life by life.
+
+    spec -> engines prepared -> the directory -> per engine: launch, ask, start again -> results
+
+A launch, and waiting for it, is ordinary blocking code; only asking is asynchronous, and ends with
+the engine's life. The journal and the story that it tells go on from one life to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import random
+import re
+import signal
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from harness import candidate
+from harness.base import atomic
+from harness.base.errors import ConfigError, LaunchError, RequestError
+from harness.base.home import home
+from harness.candidate import Announce, Opened
+from harness.runs import folder as folders
+from harness.runs import metrics, results, status
+from harness.runs import report as reports
+from harness.runs import spec as specs
+from harness.runs.asking import Asking, Engine, known_to_end_with_done
+from harness.runs.gate import Gate
+from harness.runs.journal import SCHEMA, Journal
+from harness.runs.lateness import Lateness
+from harness.runs.life import End, live
+from harness.runs.pace import Pace
+from harness.runs.plan import Asked, Cases, Plan, Request, breaches
+from harness.runs.report import Report
+from harness.runs.spec import EngineTable, RunSpec
+from harness.runs.story import ANSWERED, Story
+from harness.runs.transport import Transport
+from harness.runs.watch import Watch
+from harness.runs.writer import Writer
+from launchers import contracts
+from launchers.dialect import Request as Question
+from launchers.pins import LoadedPin
+from launchers.registry import launcher
+from suites import registry
+
+GRACE_S = 5.0  # for an engine to stop by itself: all is to end within 10 s
+INTERRUPTED = 130
+LONGEST_BACKOFF_S = 60.0
+REACH_S = 10.0  # for any answer from an engine that seems to be gone
+MODELS = "/v1/models"
+Show = Callable[[Sequence[Watch]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An engine of the spec, looked at before anything is started."""
+
+    table: EngineTable
+    loaded: LoadedPin | None  # None: a URL
+    file: str  # what its files are named by
+    breaches: tuple[str, ...]  # of its model's sampling contract
+
+    @property
+    def title(self) -> str:
+        return self.table.name if self.loaded is None else self.loaded.title
+
+    @property
+    def hash(self) -> str | None:
+        return None if self.loaded is None else self.loaded.hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminal:
+    """Where a run tells what goes on."""
+
+    announce: Announce
+    show: Show  # once a second
+
+
+def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Report:
+    """Begins the run of a spec, or goes on with it where it is. Raises an EnginediffError.
+
+    `chosen`: its directory; None: one that its hash names. `port`: of /metrics; 0: any free one.
+    """
+    spec = specs.load(path)
+    cases = Cases([_asked(table) for table in spec.suites], spec.epochs)
+    engines = [_prepared(spec, cases, n, terminal.announce) for n in range(len(spec.engines))]
+    folder = (chosen or folders.place(home() / "runs", path, spec)).absolute()
+    watches: list[Watch] = []
+    problems: list[str] = []
+    stopped = False
+    with folders.held(folder, path, spec), metrics.served(watches, port) as url:
+        folders.require_same(folder, _provenance(spec, cases, engines))
+        terminal.announce(f"run: {folder}; metrics: {url}")
+        with status.told(folder, watches, url, terminal.show):
+            for engine in engines:
+                try:
+                    stopped = _run_engine(spec, cases, engine, folder, watches, terminal)
+                except (LaunchError, RequestError) as error:
+                    watches[-1].state = "given up"
+                    problems.append(f"{engine.title}: {error}")
+                if stopped:
+                    break
+        rows = tuple(results.gathered(_files(engine, folder), cases, folder) for engine in engines)
+        report = Report(
+            folder=folder,
+            spec=spec,
+            rows=rows,
+            breaches=tuple(breach for engine in engines for breach in engine.breaches),
+            problems=tuple(problems),
+            stopped=stopped,
+        )
+        atomic.write_bytes(folder / reports.SUMMARY, reports.to_json(report))
+        atomic.write_bytes(folder / reports.PAGE, reports.page(report).encode())
+    return report
+
+
+def _asked(table: specs.SuiteTable) -> Asked:
+    suite = registry.suite(table.name)
+    if table.cases is not None and table.cases > len(suite.tasks):
+        raise ConfigError(
+            f"suites: {table.name}: cases is {table.cases}; it has {len(suite.tasks)}"
+        )
+    return Asked(suite=suite, tasks=suite.tasks[: table.cases], continues=table.continues)
+
+
+def _prepared(spec: RunSpec, cases: Cases, n: int, announce: Announce) -> Prepared:
+    table = spec.engines[n]
+    loaded = candidate.prepared(table.name, table.changes, announce)
+    if loaded is not None and table.contract is not None:
+        raise ConfigError(f"engines: {table.name}: contract is a URL's; a pin names its own")
+    family = table.contract if loaded is None else loaded.pin.serving.contract
+    broken = [] if family is None else breaches(spec, cases.asked, contracts.load(family))
+    if broken and spec.override_reason is None:
+        raise ConfigError(
+            f"{table.name}: the sampling of this run breaks the contract of {family}:\n"
+            + "\n".join(f"  {line}" for line in broken)
+            + "\nkeep it, or say in override_reason why it is not kept"
+        )
+    word = re.sub(r"[^A-Za-z0-9._-]+", "-", table.name).strip("-")
+    return Prepared(
+        table=table, loaded=loaded, file=f"{n + 1}-{word}"[:100], breaches=tuple(broken)
+    )
+
+
+def _provenance(spec: RunSpec, cases: Cases, engines: Sequence[Prepared]) -> dict[str, Any]:
+    """What decides the answers and stands in no spec, and what it was done with."""
+    decides = {f"suite {one.suite.name}": one.suite.fingerprint for one in cases}
+    decides |= {f"pin {one.title}": one.hash for one in engines if one.hash is not None}
+    return {
+        "schema": folders.SCHEMA,
+        "spec": spec.hash,
+        "decides": decides,
+        "enginediff": version("enginediff"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def _files(engine: Prepared, folder: Path) -> results.Asked:
+    return results.Asked(
+        name=engine.file,
+        engine=engine.title,
+        hash=engine.hash,
+        journal=folder / "records" / engine.file / "0.jsonl",
+    )
+
+
+def _run_engine(
+    spec: RunSpec,
+    cases: Cases,
+    engine: Prepared,
+    folder: Path,
+    watches: list[Watch],
+    terminal: Terminal,
+) -> bool:
+    """Asks one engine until every request is over; whether the user has stopped it before.
+
+    Raises LaunchError or RequestError where the engine is given up.
+    """
+    watch = Watch(engine=engine.title, total=len(cases))
+    watches.append(watch)
+    path = _files(engine, folder).journal
+    path.parent.mkdir(parents=True, exist_ok=True)
+    story = Story()
+    with Journal(path, story.tell) as journal:
+        _tell_found(watch, story, terminal.announce)
+        if len(story.over) == len(cases):
+            watch.state = "done"
+            return False
+        lives = Lives(
+            spec=spec,
+            cases=cases,
+            engine=engine,
+            log=folder / "logs" / f"{engine.file}.log",
+            journal=journal,
+            story=story,
+            watch=watch,
+            announce=terminal.announce,
+        )
+        return lives.run() is End.STOPPED
+
+
+def _tell_found(watch: Watch, story: Story, announce: Announce) -> None:
+    """Of a run that goes on."""
+    watch.outcomes.update(story.over.values())
+    watch.found = len(story.over)
+    if not story.over and not story.begun:
+        return
+    whole = sum(one.answer.finish_reason is not None for one in story.begun.values())
+    cut = sum(one.answer.safe > 0 for one in story.begun.values()) - whole
+    announce(
+        f"found of {watch.engine}: {watch.outcomes[ANSWERED]} of {watch.total} answered, "
+        f"{watch.failed} failed, {len(story.begun)} under way, of which {whole} are whole and "
+        f"{max(0, cut)} can be gone on with"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lives:
+    """An engine that is asked, and started again where it died."""
+
+    spec: RunSpec
+    cases: Cases
+    engine: Prepared
+    log: Path
+    journal: Journal
+    story: Story
+    watch: Watch
+    announce: Announce
+
+    def run(self) -> End:
+        """DONE or STOPPED; LaunchError or RequestError where the engine is given up."""
+        while True:
+            end, why = self._life()
+            if end in (End.DONE, End.STOPPED):
+                self.watch.state = end
+                return end
+            self._note(end, why)
+            if end is End.GONE:
+                raise RequestError(f"does not answer any more: {why}; the same command goes on")
+            if self.watch.restarts >= self.spec.limits.restarts:
+                raise LaunchError(f"given up after {self.watch.restarts} restarts: {why}")
+            self.watch.restarts += 1
+            wait_s = min(LONGEST_BACKOFF_S, 2.0 ** (self.watch.restarts - 1))
+            self.watch.state = f"{end}; starting again"
+            self.announce(f"{self.engine.title}: {end}; starting it again in {wait_s:g} s")
+            time.sleep(wait_s)
+
+    def _life(self) -> tuple[End, str]:
+        """How one life of the engine ended, and why. Raises where the first one did not begin."""
+        end, gone = None, ""
+        table, loaded = self.engine.table, self.engine.loaded
+        try:
+            with candidate.opened(
+                table.name, loaded, log=self.log, announce=self.announce, grace_s=GRACE_S
+            ) as opened:
+                self._require_same(opened)
+                self.watch.state = "running"
+                if self.watch.restarts == 0:
+                    self.watch.began = time.monotonic()
+                end, gone = asyncio.run(self._asked(opened))
+        except (LaunchError, RequestError) as error:
+            if end is None and self.watch.restarts == 0:
+                raise
+            return end or End.DIED, str(error)
+        return end, gone or f"{end}: see {self.log}"
+
+    async def _asked(self, opened: Opened) -> tuple[End, str]:
+        limits = self.spec.limits
+        now = asyncio.get_running_loop().time
+        writer = Writer(self.journal, time.time, self._pause)
+        identity = {"title": opened.title, "identity": opened.identity, "url": opened.url}
+        launch_s = {} if opened.launch_seconds is None else {"launch_s": opened.launch_seconds}
+        writer.line(
+            "opened",
+            schema=SCHEMA,
+            spec=self.spec.hash,
+            engine=self.engine.hash or opened.title,
+            **identity,
+            **launch_s,
+        )
+        transport = _transport(self.spec, opened)
+        asking = Asking(
+            engine=_engine(opened, now()),
+            transport=transport,
+            writer=writer,
+            story=self.story,
+            gate=Gate(Pace(limits.in_flight)),
+            limits=limits,
+            watch=self.watch,
+            lateness=Lateness(),
+            rng=random.Random(),
+            ends_with_done=[known_to_end_with_done(opened.asker.dialect)],
+        )
+        self.watch.allowed = limits.in_flight
+        plan = Plan(self.spec, self.cases, opened.asker.dialect, self.engine.hash or opened.title)
+        stop = asyncio.Event()
+        try:
+            with _stopping(stop, self.announce):
+                end = await live(asking, self._left(plan), stop)
+        finally:
+            await transport.close()
+            self.watch.in_flight = 0
+            self.watch.late_worst_s = max(self.watch.late_worst_s, asking.lateness.worst_s)
+        return end, asking.engine.why_gone
+
+    def _left(self, plan: Plan) -> Iterator[Request]:
+        """What is under way first, so that little is held in memory; then the rest."""
+        begun = list(self.story.begun)
+        yield from map(plan.request, begun)
+        seen = set(begun)
+        for n in plan.order():
+            if n not in self.story.over and n not in seen:
+                yield plan.request(n)
+
+    def _require_same(self, opened: Opened) -> None:
+        """A URL may be another server by now. Raises ConfigError."""
+        before = self.story.identity
+        if before is not None and before != opened.identity:
+            raise ConfigError(
+                f"{self.engine.title}: was {before} when this run began, and is "
+                f"{opened.identity} now; name another folder for another run"
+            )
+        self.story.identity = opened.identity
+
+    def _note(self, end: End, why: str) -> None:
+        self.journal.write([{"kind": "engine", "at": time.time(), "end": end, "why": why}])
+
+    def _pause(self, text: str) -> None:
+        self.watch.paused = not self.watch.paused
+        self.announce(text)
+
+
+def _engine(opened: Opened, now: float) -> Engine:
+    started, endpoint = opened.process, opened.asker.endpoint
+    ready = MODELS if opened.pin is None else launcher(opened.pin.pin.engine.name).ready_path
+
+    def reachable() -> bool:
+        return endpoint.ask(Question(path=ready, body=None), timeout_s=REACH_S).status is not None
+
+    return Engine(
+        dialect=opened.asker.dialect,
+        supervised=started is not None,
+        alive=(lambda: True) if started is None else started.alive,
+        reachable=reachable,
+        heard_at=now,
+    )
+
+
+def _transport(spec: RunSpec, opened: Opened) -> Transport:
+    limits = spec.limits
+    if spec.transport == "openai":
+        from harness.runs.sdk import Sdk as Chosen
+    else:
+        from harness.runs.wire import Wire as Chosen
+    return Chosen(
+        opened.url,
+        key=opened.asker.endpoint.key,
+        idle_s=limits.idle_s,
+        total_s=limits.total_s,
+        most=limits.in_flight,
+    )
+
+
+@contextmanager
+def _stopping(stop: asyncio.Event, announce: Announce) -> Generator[None]:
+    """Ctrl-C and SIGTERM set `stop`; a second one ends this process at once, and its guardian the
+    engine."""
+    loop = asyncio.get_running_loop()
+
+    def stopped(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        announce("stopping; what is under way can be gone on with; again to stop at once")
+        loop.call_soon_threadsafe(stop.set)
+
+    kept = {name: signal.signal(name, stopped) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in kept.items():
+            signal.signal(name, handler)

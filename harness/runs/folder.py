@@ -1,0 +1,126 @@
+"""A run's directory: whose it is, by its spec, and that one process at a time works in it.
+
+runs/<spec's name>-<its hash>/
+    spec.toml  provenance.json  lock  status.json
+    records/<engine>/0.jsonl       the journal, by shard; all else can be made of it again
+    logs/<engine>.log              of an engine that we started
+    answers/<engine>.jsonl  tokens/<engine>.parquet  scores/<engine>.jsonl  summary.json  report.md
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.base import atomic
+from harness.base.errors import ConfigError
+from harness.runs import spec as specs
+from harness.runs.spec import RunSpec
+
+SPEC, PROVENANCE, LOCK = "spec.toml", "provenance.json", "lock"
+SCHEMA = 1
+TRIES, TRY_S = 5, 0.1  # `status` looks at the lock for an instant
+
+
+def place(runs: Path, path: Path, spec: RunSpec) -> Path:
+    """Where the run of a spec is, unless it is said."""
+    return runs / f"{path.stem}-{spec.hash[:12]}"
+
+
+@contextmanager
+def held(folder: Path, path: Path, spec: RunSpec) -> Generator[None]:
+    """The directory is this process's for the length of the block, made where it is not there.
+
+    Raises ConfigError where another lives in it, or where it is another spec's.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; a run needs a folder")
+    if folder.is_dir() and not (folder / SPEC).exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder}: holds no run, and is not empty")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _take(lock, folder)
+        _claim(folder, path, spec)
+        yield
+    finally:
+        os.close(lock)
+
+
+def holder(folder: Path) -> int | None:
+    """The process that works in a run's directory; None: none does."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR)
+    except OSError as error:
+        raise ConfigError(f"{folder}: holds no run: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid(lock)
+    finally:
+        os.close(lock)
+    return None
+
+
+def require_same(folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Writes down what decides a run beside its spec; refuses to go on with anything else.
+
+    Pins and suites are named in a spec, and may be other ones by now. Raises ConfigError.
+    """
+    path = folder / PROVENANCE
+    if not path.exists():
+        atomic.write_bytes(path, orjson.dumps(provenance, option=orjson.OPT_INDENT_2))
+        return
+    before = orjson.loads(path.read_bytes())
+    changed = [
+        f"{key}: {before['decides'].get(key, 'nothing')} became {value}"
+        for key, value in provenance["decides"].items()
+        if before["decides"].get(key) != value
+    ]
+    if changed:
+        raise ConfigError(
+            f"{folder}: was begun with something else, and would mix both:\n"
+            + "\n".join(f"  {line}" for line in changed)
+        )
+
+
+def _take(lock: int, folder: Path) -> None:
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(TRY_S)
+            continue
+        os.truncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        return
+    raise ConfigError(
+        f"{folder}: a run is under way there (process {_pid(lock)}); "
+        f"`enginediff status {folder}` shows it"
+    )
+
+
+def _claim(folder: Path, path: Path, spec: RunSpec) -> None:
+    """The spec is written down, or is the one that is there."""
+    own = folder / SPEC
+    if not own.exists():
+        atomic.write_bytes(own, path.read_bytes())
+        return
+    before = specs.load(own)
+    if before.hash != spec.hash:
+        changed = "\n".join(f"  {line}" for line in specs.differences(before, spec))
+        raise ConfigError(
+            f"{folder}: is the run of another spec, and would mix both:\n{changed}\n"
+            "name another folder, or leave --run out"
+        )
+
+
+def _pid(lock: int) -> int:
+    return int(os.pread(lock, 20, 0) or b"0")

@@ -1,0 +1,94 @@
+"""One life of an engine: it is asked until all requests are over, it ends, or we are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any
+
+from harness.runs.asking import Asking, Engine
+from harness.runs.plan import Request
+
+LOOK_S = 0.25  # between two looks at the engine
+STALLS = 3  # attempts that stalled, and nothing was heard meanwhile: no single request's fault
+
+
+class End(StrEnum):
+    """Why a life is over."""
+
+    DONE = "done"  # no request is left
+    STOPPED = "stopped"  # by the user
+    DIED = "died"
+    HUNG = "hung"  # its process runs, and nothing comes from it
+    GONE = "gone"  # nobody answers there any more, or the key is refused
+
+
+async def live(asking: Asking, requests: Iterator[Request], stop: asyncio.Event) -> End:
+    """Asks all `requests`, as many at a time as the gate lets in.
+
+    What was under way when it ends is left begun in the story, and can be asked again in another
+    life. Everything is written when it returns. Raises what a part of it raised.
+    """
+    writing = asyncio.create_task(asking.writer.run())
+    measuring = asyncio.create_task(asking.lateness.run())
+    try:
+        return await _asked(asking, requests, stop, writing)
+    finally:
+        measuring.cancel()
+        writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing
+
+
+async def _asked(
+    asking: Asking, requests: Iterator[Request], stop: asyncio.Event, writing: asyncio.Task[None]
+) -> End:
+    working = [asyncio.create_task(_work(asking, requests)) for _ in range(asking.limits.in_flight)]
+    all_done = asyncio.gather(*working)
+    watched: dict[asyncio.Future[Any], End | None] = {
+        all_done: End.DONE,
+        asyncio.create_task(stop.wait()): End.STOPPED,
+        asyncio.create_task(_minded(asking)): None,
+        writing: None,
+    }
+    try:
+        done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        first = next(one for one in watched if one in done)
+        found = first.result()  # raises what it raised
+        return watched[first] or found
+    finally:
+        for one in (*working, *watched):
+            if one is not writing:
+                one.cancel()
+        await asyncio.gather(*working, *(set(watched) - {writing}), return_exceptions=True)
+
+
+async def _work(asking: Asking, requests: Iterator[Request]) -> None:
+    for request in requests:
+        await asking.ask(request)
+
+
+async def _minded(asking: Asking) -> End:
+    """Returns when the engine has died, hangs, or is gone."""
+    engine = asking.engine
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await engine.gone.wait()
+        if not engine.alive():
+            return End.DIED
+        if engine.gone.is_set():
+            return End.HUNG if engine.supervised else End.GONE
+        now = asyncio.get_running_loop().time()
+        if not asking.writer.has_room or (not asking.gate.inside and not engine.stalls):
+            engine.heard_at = now
+        silent = now - engine.heard_at > asking.limits.idle_s
+        if engine.supervised and engine.stalls and silent and await _hangs(engine):
+            return End.HUNG
+
+
+async def _hangs(engine: Engine) -> bool:
+    """Whether an engine from which nothing comes is to blame, and not a request that stalls it."""
+    return engine.stalls >= STALLS or not await asyncio.to_thread(engine.reachable)

@@ -1,0 +1,184 @@
+"""What a journal comes to: each answer once, with its score; and per suite a number and its
+failures. Read from the journal alone, in bounded memory, and so made again at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.stats import binomtest
+
+from harness.base import atomic, scored
+from harness.base.scored import SCORED, Scored
+from harness.runs import journal
+from harness.runs.plan import Cases
+from harness.runs.story import ANSWERED, Ended, told
+
+SCHEMA = 1
+GROUP_TOKENS = 1 << 20  # of a group of Parquet's rows, which is held in memory
+TOKENS = pa.schema([("n", pa.int64()), ("token_ids", pa.list_(pa.int32()))])
+
+
+@dataclass(slots=True, kw_only=True)
+class SuiteRow:
+    """One suite of one engine. A request that failed stays in the denominator, and has no score."""
+
+    suite: str
+    cases: int
+    asked: int = 0  # requests: cases x epochs
+    over: int = 0
+    failed: dict[str, int] = field(default_factory=dict[str, int])  # outcome -> requests
+    points: float = 0.0
+    score: float | None = None  # points / over; None: nothing is over
+    low: float | None = None  # a 95 % interval (Wilson) by cases, epochs counting for nothing
+    high: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineRow:
+    """One engine of a run."""
+
+    engine: str
+    hash: str | None  # of the pin; None: a URL
+    asked: int
+    over: int = 0
+    answered: int = 0
+    attempts: int = 0
+    continued: int = 0  # requests of which some answer was gone on with
+    prompt_tokens: int = 0  # as the engine counts them, of answers
+    completion_tokens: int = 0
+    late_worst_s: float = 0.0  # of ours, while any request was under way
+    suites: list[SuiteRow] = field(default_factory=list[SuiteRow])
+
+    @property
+    def complete(self) -> bool:
+        return self.over == self.asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """An engine whose journal is read."""
+
+    name: str  # of its files
+    engine: str  # as a reader knows it
+    hash: str | None
+    journal: Path
+
+
+def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
+    """Reads an engine's journal; writes answers, scores and tokens under `folder`, whole each."""
+    total = EngineRow(engine=asked.engine, hash=asked.hash, asked=len(cases))
+    rows = {one.suite.name: SuiteRow(suite=one.suite.name, cases=len(one.tasks)) for one in cases}
+    for row in rows.values():
+        row.asked = row.cases * cases.epochs
+    with ExitStack() as files:
+        answers = files.enter_context(_opened(folder / "answers" / f"{asked.name}.jsonl"))
+        scores = files.enter_context(_opened(folder / "scores" / f"{asked.name}.jsonl"))
+        tokens = files.enter_context(_tokens(folder / "tokens" / f"{asked.name}.parquet"))
+        for ended in told(journal.read(asked.journal)) if asked.journal.exists() else ():
+            suite, task, epoch = cases.at(ended.n)
+            score = None
+            if ended.outcome == ANSWERED:
+                score = suite.suite.score(task, ended.answer.get("content", ""))
+            record = Scored(
+                schema=scored.SCHEMA,
+                suite=suite.suite.name,
+                case=task.id,
+                repeat=epoch,
+                score=score,
+                outcome=SCORED if score is not None else ended.outcome,
+            )
+            scores.write(orjson.dumps(record) + b"\n")
+            answers.write(orjson.dumps(_answer(ended, record)) + b"\n")
+            tokens(ended.n, ended.answer.get("token_ids", []))
+            _count(total, rows[suite.suite.name], ended, score)
+    total.suites = [_judged(row) for row in rows.values() if row.asked]
+    return total
+
+
+def _answer(ended: Ended, record: Scored) -> dict[str, Any]:
+    """Of the token ids the count alone: they stand in Parquet."""
+    answer = {name: value for name, value in ended.answer.items() if name != "token_ids"}
+    told = {
+        name: ended.end[name]
+        for name in ("why", "usage", "first_token_s", "longest_gap_s", "whole_s", "late_s")
+        if name in ended.end
+    }
+    return {
+        "schema": SCHEMA,
+        "n": ended.n,
+        "suite": record.suite,
+        "case": record.case,
+        "repeat": record.repeat,
+        "outcome": ended.outcome,
+        "score": record.score,
+        "attempts": ended.attempts,
+        "continued": ended.continued,
+        "tokens": len(ended.answer.get("token_ids", ())),
+        **told,
+        **answer,
+    }
+
+
+def _count(total: EngineRow, row: SuiteRow, ended: Ended, score: float | None) -> None:
+    total.over += 1
+    row.over += 1
+    total.attempts += ended.attempts
+    total.continued += bool(ended.continued)
+    total.late_worst_s = max(total.late_worst_s, ended.end.get("late_s", 0.0))
+    if score is None:
+        row.failed[ended.outcome] = row.failed.get(ended.outcome, 0) + 1
+        return
+    total.answered += 1
+    row.points += score
+    usage = ended.end.get("usage") or {}
+    total.prompt_tokens += usage.get("prompt_tokens") or 0
+    total.completion_tokens += usage.get("completion_tokens") or 0
+
+
+def _judged(row: SuiteRow) -> SuiteRow:
+    if row.over:
+        row.score = row.points / row.over
+        cases = min(row.cases, row.over)
+        interval = binomtest(round(row.score * cases), cases).proportion_ci(method="wilson")
+        row.low, row.high = float(interval.low), float(interval.high)
+    return row
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[BinaryIO]:
+    with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def _tokens(path: Path) -> Generator[Callable[[int, list[int]], None]]:
+    """Adds a row a request; a group of rows is held in memory."""
+    rows: list[dict[str, Any]] = []
+    held = 0
+
+    with atomic.replacing(path) as temporary, pq.ParquetWriter(temporary, TOKENS) as writer:
+
+        def write() -> None:
+            nonlocal held
+            writer.write_table(pa.Table.from_pylist(rows, schema=TOKENS))
+            rows.clear()
+            held = 0
+
+        def add(n: int, token_ids: list[int]) -> None:
+            nonlocal held
+            if token_ids:
+                rows.append({"n": n, "token_ids": token_ids})
+                held += len(token_ids)
+            if held >= GROUP_TOKENS:
+                write()
+
+        yield add
+        write()

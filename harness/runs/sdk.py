@@ -1,0 +1,85 @@
+"""Requests by the openai package, which is what users have: its URLs, headers, pools and timeouts.
+
+Its retries are off, and what it would read out of an answer is left to `assembling`: its own
+reading hides whether [DONE] came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import openai
+import orjson
+
+from harness.runs import retry
+from harness.runs.retry import Failure
+from harness.runs.transport import (
+    CONNECT_S,
+    IDLE_CONNECTION_S,
+    UnansweredError,
+    refused,
+    stalled,
+)
+from launchers.openai_api import CHAT, COMPLETIONS
+
+OWN = ("model", "messages", "prompt", "stream")  # the others go on as they are
+
+
+class Sdk:
+    """One base URL."""
+
+    def __init__(self, url: str, *, key: str, idle_s: float, total_s: float, most: int) -> None:
+        """As `wire.Wire`."""
+        self._key, self._idle_s, self._total_s = key, idle_s, total_s
+        self._client = openai.AsyncOpenAI(
+            base_url=f"{url.rstrip('/')}/v1",
+            api_key=key or "none",
+            max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(
+                timeout=httpx2.Timeout(idle_s, connect=CONNECT_S, pool=None),
+                limits=httpx2.Limits(
+                    max_connections=most,
+                    max_keepalive_connections=most,
+                    keepalive_expiry=IDLE_CONNECTION_S,
+                ),
+                trust_env=False,
+                follow_redirects=False,
+            ),
+        )
+        made = {CHAT: self._client.chat.completions, COMPLETIONS: self._client.completions}
+        self._made: dict[str, Any] = {
+            path: api.with_streaming_response.create for path, api in made.items()
+        }
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    @asynccontextmanager
+    async def stream(self, path: str, body: bytes) -> AsyncGenerator[AsyncIterator[bytes]]:
+        fields: dict[str, Any] = orjson.loads(body)
+        own = {name: fields.pop(name) for name in OWN if name in fields}
+        began, broken = time.monotonic(), Failure.CONNECT
+        try:
+            async with (
+                asyncio.timeout(self._total_s),
+                self._made[path](**own, extra_body=fields) as response,
+            ):
+                broken = Failure.TRUNCATED
+                yield response.iter_bytes()
+        except openai.APIStatusError as error:
+            raise self._refused(error) from error
+        except (TimeoutError, openai.APITimeoutError, httpx2.TimeoutException) as error:
+            raise stalled(time.monotonic() - began, self._idle_s, self._total_s) from error
+        except (openai.APIConnectionError, httpx2.TransportError) as error:
+            why = error.__cause__ or error
+            raise UnansweredError(broken, str(why) or type(why).__name__) from error
+
+    def _refused(self, error: openai.APIStatusError) -> UnansweredError:
+        kind = retry.of_status(error.status_code) or Failure.MALFORMED
+        content, headers = error.response.content, error.response.headers
+        return refused(kind, error.status_code, content, headers.get("retry-after", ""), self._key)
