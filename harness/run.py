@@ -32,7 +32,7 @@ from harness.runs import folder as folders
 from harness.runs import metrics, results, status
 from harness.runs import report as reports
 from harness.runs import spec as specs
-from harness.runs.asking import Asking, Engine, known_to_end_with_done
+from harness.runs.asking import Asking, Engine
 from harness.runs.gate import Gate
 from harness.runs.journal import SCHEMA, Journal
 from harness.runs.lateness import Lateness
@@ -46,6 +46,7 @@ from harness.runs.transport import Transport
 from harness.runs.watch import Watch
 from harness.runs.writer import Writer
 from launchers import contracts
+from launchers.dialect import Chatting
 from launchers.dialect import Request as Question
 from launchers.pins import LoadedPin
 from launchers.registry import launcher
@@ -106,6 +107,7 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
                     stopped = _run_engine(spec, cases, engine, folder, watches, terminal)
                 except (LaunchError, RequestError) as error:
                     watches[-1].state = "given up"
+                    terminal.announce(f"{engine.title}: {error}")
                     problems.append(f"{engine.title}: {error}")
                 if stopped:
                     break
@@ -299,7 +301,6 @@ class Lives:
             watch=self.watch,
             lateness=Lateness(),
             rng=random.Random(),
-            ends_with_done=[known_to_end_with_done(opened.asker.dialect)],
         )
         self.watch.allowed = limits.in_flight
         plan = Plan(self.spec, self.cases, opened.asker.dialect, self.engine.hash or opened.title)
@@ -347,8 +348,10 @@ def _engine(opened: Opened, now: float) -> Engine:
     def reachable() -> bool:
         return endpoint.ask(Question(path=ready, body=None), timeout_s=REACH_S).status is not None
 
+    dialect = opened.asker.dialect
     return Engine(
-        dialect=opened.asker.dialect,
+        dialect=dialect,
+        ends_with_done=isinstance(dialect, Chatting) and dialect.ends_with_done,
         supervised=started is not None,
         alive=(lambda: True) if started is None else started.alive,
         reachable=reachable,

@@ -133,6 +133,17 @@ class Detokenizing(Protocol):
         ...
 
 
+@runtime_checkable
+class Chatting(Protocol):
+    """A dialect whose engine serves OpenAI's own APIs, which a run asks by."""
+
+    ends_with_done: bool  # every whole stream of it ends with [DONE]; False: that is not known
+
+    def sampling(self, table: SamplingTable) -> dict[str, Any]:
+        """The fields of a request that is to be sampled so: all that the engine knows."""
+        ...
+
+
 class Launcher(Protocol):
     """How one engine is started from a pin."""
 

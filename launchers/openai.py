@@ -21,6 +21,7 @@ from harness.base.errors import RequestError
 from harness.base.record import Generation, Scores
 from launchers.dialect import Request, Sampling, Tokens
 from launchers.openai_api import CHAT, COMPLETIONS
+from launchers.pins import SamplingTable
 from launchers.vllm import VllmDialect
 
 
@@ -29,6 +30,7 @@ class OpenAiDialect:
 
     engine = "openai-compatible"
     sequences_per_request = 1
+    ends_with_done = False
 
     def __init__(
         self, *, model: str, echo: bool, tool_choice: str | None, switches_thinking: bool
@@ -63,6 +65,15 @@ class OpenAiDialect:
         if chat.thinking is not None and self.switches_thinking:
             body["chat_template_kwargs"] = {"thinking": chat.thinking}
         return body
+
+    def sampling(self, table: SamplingTable) -> dict[str, Any]:
+        """What OpenAI's API has: a vendor may refuse more."""
+        return {
+            "temperature": table.temperature,
+            "top_p": table.top_p,
+            "presence_penalty": table.presence_penalty,
+            "frequency_penalty": table.frequency_penalty,
+        }
 
     def usage(self, chat: Chat) -> Request:
         """No sampling parameter is sent: they count for nothing, and a vendor may refuse them."""

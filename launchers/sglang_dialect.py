@@ -30,6 +30,7 @@ class SglangDialect:
     """
 
     sequences_per_request = 8  # a request costs it 10 ms beside the tokens
+    ends_with_done = True
     ids_per_request = 4096  # /detokenize takes a list a text; other requests wait meanwhile
 
     def __init__(
@@ -63,6 +64,9 @@ class SglangDialect:
 
     def chat(self, chat: Chat) -> dict[str, Any]:
         return {"model": self.model, **chat_body(chat)}
+
+    def sampling(self, table: SamplingTable) -> dict[str, Any]:
+        return _sampling(table)
 
     def usage(self, chat: Chat) -> Request:
         body = {"model": self.model, "max_tokens": 1, **chat_body(chat), **_sampling(GREEDY)}

@@ -90,6 +90,7 @@ class VllmDialect:
     engine = "vllm"
     sequences_per_request = 1
     ids_per_request = 1  # /detokenize makes one text of all the ids of a request
+    ends_with_done = True
 
     def __init__(self, *, model: str) -> None:
         self.model = model
@@ -112,6 +113,9 @@ class VllmDialect:
 
     def chat(self, chat: Chat) -> dict[str, Any]:
         return {"model": self.model, **_chat(chat)}
+
+    def sampling(self, table: SamplingTable) -> dict[str, Any]:
+        return _sampling(table)
 
     def usage(self, chat: Chat) -> Request:
         body = {"model": self.model, "max_tokens": 1, **_chat(chat), **_sampling(GREEDY)}

@@ -30,7 +30,6 @@ from harness.runs.transport import Transport, UnansweredError
 from harness.runs.watch import Watch
 from harness.runs.writer import Writer
 from launchers.dialect import Dialect
-from launchers.openai import OpenAiDialect
 
 KEYS_REFUSED = 5  # 401 in a row, and no answer between them: the key is refused, not a request
 
@@ -58,6 +57,7 @@ class Engine:
     gone: asyncio.Event = field(default_factory=asyncio.Event)  # it does not answer any more
     why_gone: str = ""
     keys_refused: int = 0
+    ends_with_done: bool  # every stream of it has to end with [DONE]; of a stranger it is learnt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,6 @@ class Asking:
     watch: Watch
     lateness: Lateness
     rng: random.Random
-    ends_with_done: list[bool]  # one entry: whether a stream of this engine has to end with [DONE]
 
     async def ask(self, request: Request) -> None:
         """Returns when the request is over, and the journal says so."""
@@ -172,8 +171,8 @@ class Asking:
             raise UnansweredError(Failure.MALFORMED, str(error)) from error
         except ToldError as error:
             raise UnansweredError(Failure.SERVER, str(error)) from error
-        self.ends_with_done[0] = self.ends_with_done[0] or stream.done
-        why = stream.missing(ends_with_done=self.ends_with_done[0])
+        self.engine.ends_with_done |= stream.done
+        why = stream.missing(ends_with_done=self.engine.ends_with_done)
         if why is not None and (other := stream.stranger()) is not None:
             raise UnansweredError(Failure.MALFORMED, f"200, and no stream of events: {other!r}")
         if why is not None:
@@ -302,11 +301,6 @@ class Asking:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def known_to_end_with_done(dialect: Dialect) -> bool:
-    """vLLM, SGLang and KTransformers do; of a stranger it is learnt from its first answers."""
-    return not isinstance(dialect, OpenAiDialect)
 
 
 def _counted(stream: Stream) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import random
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Any
@@ -20,16 +20,14 @@ import orjson
 
 from harness.base.errors import ConfigError
 from harness.base.suite import Suite, Task
-from harness.runs.spec import ModeTable, RunSpec
+from harness.runs.spec import RunSpec
 from launchers import contracts, openai_api
 from launchers.contracts import Contract, Refusal
-from launchers.dialect import Dialect
+from launchers.dialect import Chatting, Dialect
 from launchers.json_object import parse
-from launchers.openai import OpenAiDialect
+from launchers.pins import OWN, SamplingTable
 
 STREAMED = openai_api.STREAMED
-NEUTRAL = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
-EXTENDED = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}  # no part of OpenAI's API
 RAW = {"return_token_ids": True, "skip_special_tokens": False}
 
 
@@ -86,10 +84,9 @@ class Plan:
 
         Raises ConfigError where the engine has no chat API.
         """
+        if not isinstance(dialect, Chatting):
+            raise ConfigError(f"{dialect.engine} has no chat API, and a run asks by it")
         self._spec, self._cases, self._dialect, self._engine = spec, cases, dialect, engine
-        for one in cases:
-            if dialect.chat(one.tasks[0].chat) is None:
-                raise ConfigError(f"{dialect.engine} has no chat API, and a run asks by it")
 
     def order(self) -> array[int]:
         """The numbers of all requests, in the order of asking."""
@@ -117,8 +114,11 @@ class Plan:
     def _body(self, suite: Suite, task: Task, epoch: int) -> dict[str, Any]:
         body = self._dialect.chat(task.chat)
         assert body is not None
-        extended = {} if isinstance(self._dialect, OpenAiDialect) else EXTENDED
-        fields = {**sampling(self._spec, task), **NEUTRAL, **extended, **STREAMED}
+        fields = {
+            **self._dialect.sampling(sampling(self._spec, task)),
+            "max_tokens": self._spec.sampling.max_tokens,
+            **STREAMED,
+        }
         if self._spec.sampling.seeded:
             fields["seed"] = _seed(self._spec.seed, suite.name, task.id, epoch)
         if suite.raw:
@@ -126,16 +126,10 @@ class Plan:
         return {**body, **fields}
 
 
-def sampling(spec: RunSpec, task: Task) -> dict[str, Any]:
-    """What decides how an answer is drawn, by the mode that a task asks for."""
-    mode: ModeTable = spec.sampling.thinking
-    if task.chat.thinking is False:
-        mode = spec.sampling.instant
-    return {
-        "temperature": mode.temperature,
-        "top_p": mode.top_p,
-        "max_tokens": spec.sampling.max_tokens,
-    }
+def sampling(spec: RunSpec, task: Task) -> SamplingTable:
+    """How an answer is drawn, by the mode that a task asks for; nothing else bends it."""
+    mode = spec.sampling.instant if task.chat.thinking is False else spec.sampling.thinking
+    return replace(OWN, temperature=mode.temperature, top_p=mode.top_p)
 
 
 def breaches(spec: RunSpec, asked: Sequence[Asked], contract: Contract) -> list[str]:
@@ -144,8 +138,9 @@ def breaches(spec: RunSpec, asked: Sequence[Asked], contract: Contract) -> list[
     modes = {task.chat.thinking: task for one in asked for task in one.tasks}
     for thinking, task in modes.items():
         said = {} if thinking is None else {"chat_template_kwargs": {"thinking": thinking}}
-        body = orjson.dumps({**said, **sampling(spec, task), **NEUTRAL})
-        decided = contracts.decide(contract, parse(body), chat=True)
+        table = sampling(spec, task)
+        body = {**said, "temperature": table.temperature, "top_p": table.top_p}
+        decided = contracts.decide(contract, parse(orjson.dumps(body)), chat=True)
         if isinstance(decided, Refusal):
             found[decided.message] = None
     return list(found)

@@ -1,0 +1,129 @@
+"""`enginediff run` on real engines that are killed, by a driver that is killed: the same command
+again answers every case once, and says what it found."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.runs import journal
+from tests.engines.command_line import CLI
+from tests.engines.test_serve import engine_of
+
+SPEC = """\
+schema = 1
+seed = 0
+epochs = 5
+transport = "aiohttp"
+nodes = ["local"]
+
+[[suites]]
+name = "tiny-tasks"
+cases = 60
+
+[[suites]]
+name = "tiny-tasks-raw"
+
+[[engines]]
+name = "{pin}"
+
+[sampling]
+max_tokens = 64
+seeded = false
+thinking = {{ temperature = 1.0, top_p = 0.95 }}
+instant = {{ temperature = 0.6, top_p = 0.95 }}
+
+[limits]
+in_flight = 16
+attempts = 6
+retries = 1000
+idle_s = 30.0
+total_s = 300.0
+restarts = 3
+"""
+REQUESTS = 5 * (60 + 120)
+
+
+def begun(spec: Path, folder: Path, told: Path) -> subprocess.Popen[str]:
+    with told.open("w") as stderr:
+        return subprocess.Popen(
+            [CLI, "run", spec, "--run", folder], stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
+
+
+def done(folder: Path) -> int:
+    status = folder / "status.json"
+    if not status.exists():
+        return 0
+    return sum(one["done"] for one in json.loads(status.read_bytes())["engines"])
+
+
+def until(true: Callable[[], bool], driver: subprocess.Popen[str], told: Path) -> None:
+    deadline = time.monotonic() + 240
+    while not true():
+        assert driver.poll() is None, told.read_text()
+        assert time.monotonic() < deadline, told.read_text()
+        time.sleep(0.05)
+
+
+def answers(folder: Path) -> list[dict[str, Any]]:
+    (path,) = (folder / "answers").iterdir()
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("pin", ["tiny-moe/vllm-cpu", "tiny-moe/sglang-cpu"])
+def test_every_case_is_answered_once_though_engine_and_driver_are_killed(
+    pin: str, tmp_path: Path
+) -> None:
+    spec, folder, told = tmp_path / "run.toml", tmp_path / "run", tmp_path / "told"
+    spec.write_text(SPEC.format(pin=pin), "utf-8")
+    driver = begun(spec, folder, told)
+    until(lambda: done(folder) > 0, driver, told)
+
+    second = subprocess.run(
+        [CLI, "run", spec, "--run", folder], capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 2 and f"process {driver.pid}" in second.stderr
+    shown = subprocess.run([CLI, "status", folder], capture_output=True, text=True, check=True)
+    assert f"process {driver.pid}" in shown.stdout and f"of {REQUESTS} done" in shown.stdout
+
+    engine, _ = engine_of(driver)  # type: ignore[arg-type]
+    os.kill(engine, signal.SIGKILL)
+    until(lambda: "starting it again" in told.read_text(), driver, told)
+    before = done(folder)
+    until(lambda: done(folder) > before + 100, driver, told)
+    driver.kill()
+    driver.communicate()
+    assert done(folder) < REQUESTS
+
+    last = begun(spec, folder, told)
+    out, _ = last.communicate(timeout=240)
+    assert last.returncode == 0, told.read_text()
+    found = re.search(
+        r"found of .*: (\d+) of 900 answered, 0 failed, (\d+) under way", told.read_text()
+    )
+    assert found and int(found[1]) > before + 100
+    assert f"{REQUESTS} of {REQUESTS} answered" in out
+
+    given = answers(folder)
+    assert sorted(one["n"] for one in given) == list(range(REQUESTS))
+    assert {one["outcome"] for one in given} == {"answered"}
+    lines = list(journal.read(folder / "records" / f"1-{pin.replace('/', '-')}" / "0.jsonl"))
+    assert sum(line["kind"] == "opened" for line in lines) == 3
+    assert [line["end"] for line in lines if line["kind"] == "engine"] == ["died"]
+    assert any(line.get("outcome") == "engine" for line in lines)
+    final = [line["n"] for line in lines if line["kind"] == "ended" and line["final"]]
+    assert sorted(final) == list(range(REQUESTS))
+    # Raw answers are gone on with, and come to as much as any other.
+    continued = [one for one in given if one["continued"]]
+    assert continued and all(one["suite"] == "tiny-tasks-raw" for one in continued)
