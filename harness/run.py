@@ -23,6 +23,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import uvloop
+
 from harness import candidate
 from harness.base import atomic
 from harness.base.errors import ConfigError, LaunchError, RequestError
@@ -269,7 +271,7 @@ class Lives:
                 self.watch.state = "running"
                 if self.watch.restarts == 0:
                     self.watch.began = time.monotonic()
-                end, gone = asyncio.run(self._asked(opened))
+                end, gone = uvloop.run(self._asked(opened))
         except (LaunchError, RequestError) as error:
             if end is None and self.watch.restarts == 0:
                 raise
@@ -360,7 +362,6 @@ def _engine(opened: Opened, now: float) -> Engine:
 
 
 def _transport(spec: RunSpec, opened: Opened) -> Transport:
-    limits = spec.limits
     if spec.transport == "openai":
         from harness.runs.sdk import Sdk as Chosen
     else:
@@ -368,9 +369,7 @@ def _transport(spec: RunSpec, opened: Opened) -> Transport:
     return Chosen(
         opened.url,
         key=opened.asker.endpoint.key,
-        idle_s=limits.idle_s,
-        total_s=limits.total_s,
-        most=limits.in_flight,
+        most=spec.limits.in_flight,
     )
 
 

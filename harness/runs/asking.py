@@ -34,11 +34,13 @@ from launchers.dialect import Dialect
 KEYS_REFUSED = 5  # 401 in a row, and no answer between them: the key is refused, not a request
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Timing:
     """When an attempt's tokens came, by the event loop's clock."""
 
     began: float
+    limit: asyncio.Timeout
+    heard: float  # when anything came last, if only a comment
     first: float | None = None
     last: float = 0.0
     longest_gap_s: float = 0.0
@@ -73,6 +75,7 @@ class Asking:
     watch: Watch
     lateness: Lateness
     rng: random.Random
+    open: set[Timing] = field(default_factory=set[Timing])  # attempts under way
 
     async def ask(self, request: Request) -> None:
         """Returns when the request is over, and the journal says so."""
@@ -102,23 +105,47 @@ class Asking:
         self.writer.line(
             "sent", n=request.n, id=request.id, attempt=begun.attempts, **{"from": start}
         )
-        timing = Timing(self._now())
+        now = self._now()
+        timing = Timing(began=now, heard=now, limit=asyncio.timeout(self.limits.total_s))
+        self.open.add(timing)
         try:
-            body = await self._body(request, begun, start)
-            timing.began = self._now()
-            stream = await self._stream(request, begun, body, timing)
+            async with timing.limit:
+                body = await self._body(request, begun, start)
+                timing.began = timing.heard = self._now()
+                stream = await self._stream(request, begun, body, timing)
         except UnansweredError as error:
             return error, timing
+        except TimeoutError:
+            return self._stalled(timing), timing
         except asyncio.CancelledError:
             if not self.engine.alive():
                 dead = UnansweredError(Failure.ENGINE, "the engine ended")
                 self._tell_failure(request, begun, dead, timing, final=False)
             raise
+        finally:
+            self.open.discard(timing)
         self._over(request, begun, ANSWERED, timing.began, **self._told(timing), **_counted(stream))
         self.gate.pace.answered(self._first_token_s(timing), self._now())
         self.watch.allowed = self.gate.pace.allowed
         self.engine.keys_refused = 0
         return None, timing
+
+    def end_stalled(self, late_s: float) -> None:
+        """Ends the attempts to which nothing has come for the idle time; to be called now and then.
+
+        One look at all of them, for a timer each would be set anew by every piece. `late_s`: by
+        which this look is late, and so is all that has come meanwhile.
+        """
+        now = self._now()
+        for timing in self.open:
+            timing.heard = now if not self.writer.has_room else timing.heard + late_s
+            if now - timing.heard > self.limits.idle_s and not timing.limit.expired():
+                timing.limit.reschedule(now)
+
+    def _stalled(self, timing: Timing) -> UnansweredError:
+        if self._now() - timing.heard > self.limits.idle_s:
+            return UnansweredError(Failure.STALLED, f"nothing came for {self.limits.idle_s:g} s")
+        return UnansweredError(Failure.STALLED, f"no whole answer within {self.limits.total_s:g} s")
 
     def _start(self, request: Request, begun: Begun) -> int:
         """Behind how many tokens this attempt goes on."""
@@ -157,12 +184,13 @@ class Asking:
         try:
             async with self.transport.stream(request.path, body) as pieces:
                 async for piece in pieces:
+                    timing.heard = now()
                     part = stream.feed(piece)
                     if part:
                         writer.part(n, part)
                         if keep is not None:
                             keep(part)
-                        self._came(part, timing, now())
+                        self._came(part, timing)
                     if stream.done:
                         break
                     if not writer.has_room:
@@ -179,8 +207,8 @@ class Asking:
             raise UnansweredError(Failure.TRUNCATED, f"the stream ended {why}")
         return stream
 
-    def _came(self, part: dict[str, Any], timing: Timing, now: float) -> None:
-        watch = self.watch
+    def _came(self, part: dict[str, Any], timing: Timing) -> None:
+        watch, now = self.watch, timing.heard
         if timing.first is None:
             timing.first = now
             watch.first_token_s.add(now - timing.began)

@@ -72,16 +72,18 @@ async def _work(asking: Asking, requests: Iterator[Request]) -> None:
 
 async def _minded(asking: Asking) -> End:
     """Returns when the engine has died, hangs, or is gone."""
-    engine = asking.engine
+    engine, looked = asking.engine, asyncio.get_running_loop().time()
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 await engine.gone.wait()
+        now = asyncio.get_running_loop().time()
+        asking.end_stalled(max(0.0, now - looked - 2 * LOOK_S))
+        looked = now
         if not engine.alive():
             return End.DIED
         if engine.gone.is_set():
             return End.HUNG if engine.supervised else End.GONE
-        now = asyncio.get_running_loop().time()
         if not asking.writer.has_room or (not asking.gate.inside and not engine.stalls):
             engine.heard_at = now
         silent = now - engine.heard_at > asking.limits.idle_s

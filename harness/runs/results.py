@@ -4,6 +4,7 @@ failures. Read from the journal alone, in bounded memory, and so made again at a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
-from scipy.stats import binomtest
 
 from harness.base import atomic, scored
 from harness.base.scored import SCORED, Scored
@@ -23,7 +21,7 @@ from harness.runs.story import ANSWERED, Ended, told
 
 SCHEMA = 1
 GROUP_TOKENS = 1 << 20  # of a group of Parquet's rows, which is held in memory
-TOKENS = pa.schema([("n", pa.int64()), ("token_ids", pa.list_(pa.int32()))])
+NORMAL_95 = 1.959964  # the 97.5 % point of the normal distribution
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +79,9 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
     with ExitStack() as files:
         answers = files.enter_context(_opened(folder / "answers" / f"{asked.name}.jsonl"))
         scores = files.enter_context(_opened(folder / "scores" / f"{asked.name}.jsonl"))
-        tokens = files.enter_context(_tokens(folder / "tokens" / f"{asked.name}.parquet"))
+        path = folder / "tokens" / f"{asked.name}.parquet"
+        raw = any(one.suite.raw for one in cases)
+        tokens = files.enter_context(_tokens(path)) if raw else None
         for ended in told(journal.read(asked.journal)) if asked.journal.exists() else ():
             suite, task, epoch = cases.at(ended.n)
             score = None
@@ -97,7 +97,8 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
             )
             scores.write(orjson.dumps(record) + b"\n")
             answers.write(orjson.dumps(_answer(ended, record)) + b"\n")
-            tokens(ended.n, ended.answer.get("token_ids", []))
+            if tokens is not None and "token_ids" in ended.answer:
+                tokens(ended.n, ended.answer["token_ids"])
             _count(total, rows[suite.suite.name], ended, score)
     total.suites = [_judged(row) for row in rows.values() if row.asked]
     return total
@@ -146,10 +147,17 @@ def _count(total: EngineRow, row: SuiteRow, ended: Ended, score: float | None) -
 def _judged(row: SuiteRow) -> SuiteRow:
     if row.over:
         row.score = row.points / row.over
-        cases = min(row.cases, row.over)
-        interval = binomtest(round(row.score * cases), cases).proportion_ci(method="wilson")
-        row.low, row.high = float(interval.low), float(interval.high)
+        row.low, row.high = wilson(row.score, min(row.cases, row.over))
     return row
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` (E. B. Wilson, 1927)."""
+    z = NORMAL_95
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 @contextmanager
@@ -161,22 +169,24 @@ def _opened(path: Path) -> Generator[BinaryIO]:
 @contextmanager
 def _tokens(path: Path) -> Generator[Callable[[int, list[int]], None]]:
     """Adds a row a request; a group of rows is held in memory."""
+    import pyarrow as pa  # 40 MB, of which a run that streams has no use
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("n", pa.int64()), ("token_ids", pa.list_(pa.int32()))])
     rows: list[dict[str, Any]] = []
     held = 0
-
-    with atomic.replacing(path) as temporary, pq.ParquetWriter(temporary, TOKENS) as writer:
+    with atomic.replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
 
         def write() -> None:
             nonlocal held
-            writer.write_table(pa.Table.from_pylist(rows, schema=TOKENS))
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             rows.clear()
             held = 0
 
         def add(n: int, token_ids: list[int]) -> None:
             nonlocal held
-            if token_ids:
-                rows.append({"n": n, "token_ids": token_ids})
-                held += len(token_ids)
+            rows.append({"n": n, "token_ids": token_ids})
+            held += len(token_ids)
             if held >= GROUP_TOKENS:
                 write()
 

@@ -6,8 +6,6 @@ reading hides whether [DONE] came.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,13 +16,7 @@ import orjson
 
 from harness.runs import retry
 from harness.runs.retry import Failure
-from harness.runs.transport import (
-    CONNECT_S,
-    IDLE_CONNECTION_S,
-    UnansweredError,
-    refused,
-    stalled,
-)
+from harness.runs.transport import CONNECT_S, IDLE_CONNECTION_S, UnansweredError, refused
 from launchers.openai_api import CHAT, COMPLETIONS
 
 OWN = ("model", "messages", "prompt", "stream")  # the others go on as they are
@@ -33,15 +25,15 @@ OWN = ("model", "messages", "prompt", "stream")  # the others go on as they are
 class Sdk:
     """One base URL."""
 
-    def __init__(self, url: str, *, key: str, idle_s: float, total_s: float, most: int) -> None:
+    def __init__(self, url: str, *, key: str, most: int) -> None:
         """As `wire.Wire`."""
-        self._key, self._idle_s, self._total_s = key, idle_s, total_s
+        self._key = key
         self._client = openai.AsyncOpenAI(
             base_url=f"{url.rstrip('/')}/v1",
             api_key=key or "none",
             max_retries=0,
             http_client=openai.DefaultAsyncHttpxClient(
-                timeout=httpx2.Timeout(idle_s, connect=CONNECT_S, pool=None),
+                timeout=httpx2.Timeout(None, connect=CONNECT_S),
                 limits=httpx2.Limits(
                     max_connections=most,
                     max_keepalive_connections=most,
@@ -63,18 +55,13 @@ class Sdk:
     async def stream(self, path: str, body: bytes) -> AsyncGenerator[AsyncIterator[bytes]]:
         fields: dict[str, Any] = orjson.loads(body)
         own = {name: fields.pop(name) for name in OWN if name in fields}
-        began, broken = time.monotonic(), Failure.CONNECT
+        broken = Failure.CONNECT
         try:
-            async with (
-                asyncio.timeout(self._total_s),
-                self._made[path](**own, extra_body=fields) as response,
-            ):
+            async with self._made[path](**own, extra_body=fields) as response:
                 broken = Failure.TRUNCATED
                 yield response.iter_bytes()
         except openai.APIStatusError as error:
             raise self._refused(error) from error
-        except (TimeoutError, openai.APITimeoutError, httpx2.TimeoutException) as error:
-            raise stalled(time.monotonic() - began, self._idle_s, self._total_s) from error
         except (openai.APIConnectionError, httpx2.TransportError) as error:
             why = error.__cause__ or error
             raise UnansweredError(broken, str(why) or type(why).__name__) from error

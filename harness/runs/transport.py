@@ -43,7 +43,7 @@ class Transport(Protocol):
     def stream(self, path: str, body: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The answer to a POST, in the pieces in which it comes. Raises UnansweredError: CONNECT
         where there was no answer, TRUNCATED where it broke off. What is not read is not taken
-        from the server either."""
+        from the server either. How long it may take is the caller's to say."""
         ...
 
     async def close(self) -> None: ...
@@ -57,15 +57,6 @@ def refused(
     said = " ".join((said.replace(key, "***") if key else said).split())
     why = f"answered {status}: {said}"
     return UnansweredError(kind, why, status=status, retry_after_s=_retry_after_s(retry_after))
-
-
-def stalled(after_s: float, idle_s: float, total_s: float) -> UnansweredError:
-    """What a timeout after so many seconds was."""
-    if after_s >= total_s:
-        why = f"no whole answer within {total_s:g} s"
-    else:
-        why = f"nothing came for {idle_s:g} s"
-    return UnansweredError(Failure.STALLED, why)
 
 
 def _retry_after_s(said: str) -> float | None:

@@ -14,7 +14,7 @@ import asyncio
 import os
 import resource
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -89,7 +89,7 @@ async def measured(client: Client, load: Load) -> Measured:
         tokens=run.tokens,
         seconds=run.last_s - run.first_s,
         cpu_s=cpu_s,
-        rss_mib_peak=max(*run.rss_mib, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        rss_mib_peak=peak_mib(run.rss_mib),
         rss_mib=run.rss_mib,
     )
 
@@ -124,3 +124,8 @@ class Run:
 def rss_mib() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / MIB
+
+
+def peak_mib(looks: Sequence[float]) -> float:
+    """Of this process so far; `looks` may be above what the kernel has counted."""
+    return max(*looks, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
