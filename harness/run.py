@@ -303,6 +303,7 @@ class Lives:
             watch=self.watch,
             lateness=Lateness(),
             rng=random.Random(),
+            secret=opened.asker.endpoint.key.encode(),
         )
         self.watch.allowed = limits.in_flight
         plan = Plan(self.spec, self.cases, opened.asker.dialect, self.engine.hash or opened.title)

@@ -75,6 +75,7 @@ class Asking:
     watch: Watch
     lateness: Lateness
     rng: random.Random
+    secret: bytes = b""  # the key; a server may echo it, and it stands in no journal
     open: set[Timing] = field(default_factory=set[Timing])  # attempts under way
 
     async def ask(self, request: Request) -> None:
@@ -178,13 +179,15 @@ class Asking:
 
     async def _stream(self, request: Request, begun: Begun, body: bytes, timing: Timing) -> Stream:
         """The whole answer, its parts written. Raises UnansweredError where it is not whole."""
-        stream, n, writer = Stream(), request.n, self.writer
+        stream, n, writer, secret = Stream(), request.n, self.writer, self.secret
         keep = begun.answer.add if request.continues else None
         now = asyncio.get_running_loop().time
         try:
             async with self.transport.stream(request.path, body) as pieces:
                 async for piece in pieces:
                     timing.heard = now()
+                    if secret and secret in piece:
+                        piece = piece.replace(secret, b"***")
                     part = stream.feed(piece)
                     if part:
                         writer.part(n, part)

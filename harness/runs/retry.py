@@ -8,7 +8,7 @@
     engine         the engine died under it                               sent again
     client         we were late, or out of disk: the engine is not blamed sent again
     refused        400, 401, 403, 404 and other 4xx                       not sent again
-    malformed      200, and not the API's answer                          sent again, twice
+    malformed      200, and not the API's answer                          sent again
 
 Waits grow exponentially, with full jitter (Brooker, "Exponential backoff and jitter", 2015): a wait
 is uniform between 0 and base x 2^n, so that what failed together does not come back together.
@@ -55,7 +55,7 @@ RULES: Mapping[Failure, Rule] = {
     Failure.ENGINE: Rule(retries=6, base_s=0.2, most_s=10.0),
     Failure.CLIENT: Rule(retries=10, base_s=0.2, most_s=10.0),
     Failure.REFUSED: Rule(retries=0, base_s=0.0, most_s=0.0),
-    Failure.MALFORMED: Rule(retries=2, base_s=1.0, most_s=10.0),
+    Failure.MALFORMED: Rule(retries=4, base_s=1.0, most_s=10.0),
 }
 LONGEST_WAIT_S = 600.0  # that a server may ask for
 

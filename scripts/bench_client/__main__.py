@@ -7,6 +7,8 @@ One client after the other, each a process of its own against a mock server of i
 says how busy and how late it was. A line each, of its median round; a client whose package is not
 installed is skipped. A round in which the machine held the server up is marked: tokens then come
 many at once, which makes them cheap.
+
+Exit code 1 where ours breaks what it promises: `broken`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +39,10 @@ CLIENTS: Mapping[str, Sequence[str]] = {  # what each must be able to import
     "openai_sdk": ("openai",),
 }
 PATIENCE = 10  # times as long as the pace asks for
+SHORT = 10  # tokens of an answer, where it is about their number
+MOST_TIMES = 1.2  # the best raw client's CPU time, ours with its journal
+MOST_CORE, LEAST_TAKEN = 0.4, 0.99  # of 10 000 tokens/s on 400 streams
+MOST_MIB, MOST_GROWTH = 150, 1.1
 LATE_MS = 4.0  # the server, on average: some 0.1 where it is let alone, some 1.5 with `steps`
 
 
@@ -75,11 +81,10 @@ class Row:
 
 def main() -> int:
     try:
-        bench(arguments())
+        return bench(arguments())
     except EnginediffError as error:
         print(f"bench_client: {error}", file=sys.stderr)
         return error.exit_code
-    return 0
 
 
 def arguments() -> argparse.Namespace:
@@ -94,7 +99,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def bench(options: argparse.Namespace) -> None:
+def bench(options: argparse.Namespace) -> int:
     offered = Offered(
         streams=options.streams,
         rate=options.rate,
@@ -114,9 +119,37 @@ def bench(options: argparse.Namespace) -> None:
         for _ in range(options.rounds):
             for name in names:
                 rounds[name].append(measured(name, program, offered))
+        grown = [peak_mib(program, offered, times) for times in (1, 10)] if "ours" in names else []
     rows = {name: median(rounds[name]) for name in names}
     for name in names:
         print(line(name, rows, offered))
+    wrong = [*broken(rows, offered, grown)] if "ours" in names else []
+    for problem in wrong:
+        print(f"BROKEN: {problem}")
+    return 1 if wrong else 0
+
+
+def peak_mib(program: Path, offered: Offered, times: int) -> float:
+    """Of ours, over a run of short answers and `times` as many requests."""
+    short = replace(offered, tokens=SHORT, requests=offered.requests * times)
+    peak = measured("ours", program, short).client.rss_mib_peak
+    print(f"ours: peak {peak:.0f} MiB over {short.requests:,} requests of {SHORT} tokens")
+    return peak
+
+
+def broken(rows: Mapping[str, Row], offered: Offered, grown: Sequence[float]) -> Iterator[str]:
+    """What ours promises, and does not keep. `grown`: its peaks over a run, and over a tenfold."""
+    ours, best = rows["ours"], raw_cost_s(rows)
+    times, core = ours.cost_s / best, ours.client.cpu_s / ours.client.seconds
+    taken = ours.client.tokens / ours.client.seconds / (offered.streams * offered.rate)
+    if times > MOST_TIMES:  # a NaN, where no raw client ran, is not
+        yield f"{times:.2f} times the CPU of raw; {MOST_TIMES} at most"
+    if core > MOST_CORE:
+        yield f"{core:.0%} of a core; {MOST_CORE:.0%} at most"
+    if taken < LEAST_TAKEN:
+        yield f"{taken:.1%} of the tokens offered; {LEAST_TAKEN:.0%} at least"
+    if max(grown) > MOST_MIB or grown[1] > grown[0] * MOST_GROWTH:
+        yield f"peaks of {grown[0]:.0f} and {grown[1]:.0f} MiB; {MOST_MIB} and flat"
 
 
 def median(rows: Sequence[Row]) -> Row:
@@ -151,20 +184,31 @@ def measured(name: str, program: Path, offered: Offered) -> Row:
         return Row(client=Measured(**orjson.loads(ran.stdout)), server=server.stats(url))
 
 
+def raw_cost_s(rows: Mapping[str, Row]) -> float:
+    """Of the best raw client; NaN where none ran."""
+    return min((rows[name].cost_s for name in RAW if name in rows), default=float("nan"))
+
+
 def line(name: str, rows: Mapping[str, Row], offered: Offered) -> str:
     row = rows[name]
     client, its_server = row.client, row.server
-    raw = min((rows[other].cost_s for other in RAW if other in rows), default=float("nan"))
+    raw = raw_cost_s(rows)
     memory = " ".join(f"{mib:.0f}" for mib in client.rss_mib)
     taken = client.tokens / client.seconds / (offered.streams * offered.rate)
     return (
         f"{name:10} {row.cost_s:.4f} CPU s per 1000 tokens, {row.cost_s / raw:.2f} x raw; "
         f"{client.tokens / client.seconds:.0f} tokens/s, {taken:.0%} of those offered; "
         f"{client.cpu_s / client.seconds:.0%} of a core; MiB {memory}, peak "
-        f"{client.rss_mib_peak:.0f} | server: {its_server.cpu_s / client.seconds:.0%} of a core, "
+        f"{client.rss_mib_peak:.0f}{_syncs(client)} | server: {its_server.cpu_s / client.seconds:.0%} of a core, "
         f"late by {its_server.mean_late_ms:.2f} ms, at worst {its_server.worst_late_ms:.1f}"
         f"{'  DISTURBED, measure again' if row.disturbed else ''}"
     )
+
+
+def _syncs(client: Measured) -> str:
+    if not client.sync_ms:
+        return ""
+    return f"; {len(client.sync_ms)} syncs, {max(client.sync_ms):.1f} ms at worst"
 
 
 if __name__ == "__main__":

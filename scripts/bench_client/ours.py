@@ -43,6 +43,19 @@ SUITE = Suite(
 )
 
 
+class Timed(Journal):
+    """A journal that measures its syncs."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.sync_ms: list[float] = []
+
+    def sync(self) -> None:
+        began = time.monotonic()
+        super().sync()
+        self.sync_ms.append(1e3 * (time.monotonic() - began))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
@@ -51,10 +64,12 @@ def main() -> None:
     load = Load(**vars(parser.parse_args()))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "0.jsonl"
-        with Journal(path) as opened:
+        with Timed(path) as opened:
             measured = uvloop.run(_measured(load, opened))
         seconds = _seconds(path, load)
-    print(orjson.dumps({**asdict(measured), "seconds": seconds}).decode())
+    print(
+        orjson.dumps({**asdict(measured), "seconds": seconds, "sync_ms": opened.sync_ms}).decode()
+    )
 
 
 async def _measured(load: Load, opened: Journal) -> Measured:

@@ -1,0 +1,1 @@
+"""Stands where vLLM stands, on the PYTHONPATH of an engine that `scripts.chaos` kills."""
