@@ -38,9 +38,7 @@ class Endpoint:
         """`retries`: how often a request is sent again after 429. A server of our own has none."""
         self.url = url.rstrip("/")
         self._retries = retries
-        self.key = os.environ.get("ENGINEDIFF_API_KEY", "").strip()
-        if not (self.key.isascii() and self.key.isprintable()):
-            raise ConfigError("ENGINEDIFF_API_KEY holds a character that no HTTP header can carry")
+        self.key = api_key()
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
         limits = httpx.Limits(
             max_connections=2 * BUSY, max_keepalive_connections=2 * BUSY, keepalive_expiry=IDLE_S
@@ -127,6 +125,14 @@ class Endpoint:
     def _hidden(self, body: bytes) -> bytes:
         """A server may echo the key that it refuses."""
         return body.replace(self.key.encode(), b"***") if self.key else body
+
+
+def api_key() -> str:
+    """The key, empty where there is none. ConfigError where no header can carry it."""
+    key = os.environ.get("ENGINEDIFF_API_KEY", "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError("ENGINEDIFF_API_KEY holds a character that no HTTP header can carry")
+    return key
 
 
 def certificates() -> ssl.SSLContext:

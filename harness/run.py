@@ -15,7 +15,7 @@ import random
 import re
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,14 +27,17 @@ import uvloop
 
 from harness import candidate
 from harness.base import atomic
-from harness.base.errors import ConfigError, LaunchError, RequestError
+from harness.base.errors import ConfigError, EnginediffError, LaunchError, RequestError
 from harness.base.home import home
 from harness.candidate import Announce, Opened
+from harness.client import api_key
 from harness.runs import folder as folders
 from harness.runs import metrics, results, status
 from harness.runs import report as reports
 from harness.runs import spec as specs
-from harness.runs.asking import Asking, Engine
+from harness.runs.asking import Asking
+from harness.runs.attempt import Attempts
+from harness.runs.engine import Engine
 from harness.runs.gate import Gate
 from harness.runs.journal import SCHEMA, Journal
 from harness.runs.lateness import Lateness
@@ -49,7 +52,6 @@ from harness.runs.watch import Watch
 from harness.runs.writer import Writer
 from launchers import contracts
 from launchers.dialect import Chatting
-from launchers.dialect import Request as Question
 from launchers.pins import LoadedPin
 from launchers.registry import launcher
 from suites import registry
@@ -98,33 +100,42 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
     engines = [_prepared(spec, cases, n, terminal.announce) for n in range(len(spec.engines))]
     folder = (chosen or folders.place(home() / "runs", path, spec)).absolute()
     watches: list[Watch] = []
-    problems: list[str] = []
+    problems: dict[str, EnginediffError] = {}
     stopped = False
-    with folders.held(folder, path, spec), metrics.served(watches, port) as url:
+    with metrics.served(watches, port) as url, folders.held(folder, path, spec):
         folders.require_same(folder, _provenance(spec, cases, engines))
         terminal.announce(f"run: {folder}; metrics: {url}")
         with status.told(folder, watches, url, terminal.show):
             for engine in engines:
                 try:
                     stopped = _run_engine(spec, cases, engine, folder, watches, terminal)
-                except (LaunchError, RequestError) as error:
+                except (ConfigError, LaunchError, RequestError) as error:
                     watches[-1].state = "given up"
-                    terminal.announce(f"{engine.title}: {error}")
-                    problems.append(f"{engine.title}: {error}")
+                    problems[engine.title] = error
+                    if engine is not engines[-1]:
+                        terminal.announce(f"{engine.title}: {error}")
                 if stopped:
                     break
+        _refuse_all_wrong(engines, problems)
         rows = tuple(results.gathered(_files(engine, folder), cases, folder) for engine in engines)
         report = Report(
             folder=folder,
             spec=spec,
             rows=rows,
             breaches=tuple(breach for engine in engines for breach in engine.breaches),
-            problems=tuple(problems),
+            problems=tuple(f"{title}: {error}" for title, error in problems.items()),
             stopped=stopped,
         )
         atomic.write_bytes(folder / reports.SUMMARY, reports.to_json(report))
         atomic.write_bytes(folder / reports.PAGE, reports.page(report).encode())
     return report
+
+
+def _refuse_all_wrong(engines: Sequence[Prepared], problems: Mapping[str, EnginediffError]) -> None:
+    """Raises the first ConfigError where no engine could be asked: there are no results of it."""
+    wrong = [error for error in problems.values() if isinstance(error, ConfigError)]
+    if len(wrong) == len(engines):
+        raise wrong[0]
 
 
 def _asked(table: specs.SuiteTable) -> Asked:
@@ -175,6 +186,7 @@ def _files(engine: Prepared, folder: Path) -> results.Asked:
         engine=engine.title,
         hash=engine.hash,
         journal=folder / "records" / engine.file / "0.jsonl",
+        secret=api_key(),
     )
 
 
@@ -280,8 +292,12 @@ class Lives:
 
     async def _asked(self, opened: Opened) -> tuple[End, str]:
         limits = self.spec.limits
-        now = asyncio.get_running_loop().time
-        writer = Writer(self.journal, time.time, self._pause)
+
+        def announce(text: str) -> None:
+            self.watch.paused = not writer.has_room
+            self.announce(text)
+
+        writer = Writer(self.journal, time.time, announce)
         identity = {"title": opened.title, "identity": opened.identity, "url": opened.url}
         launch_s = {} if opened.launch_seconds is None else {"launch_s": opened.launch_seconds}
         writer.line(
@@ -293,9 +309,18 @@ class Lives:
             **launch_s,
         )
         transport = _transport(self.spec, opened)
-        asking = Asking(
-            engine=_engine(opened, now()),
+        engine = _engine(opened, transport)
+        attempts = Attempts(
+            engine=engine,
             transport=transport,
+            writer=writer,
+            limits=limits,
+            watch=self.watch,
+            secret=opened.asker.endpoint.key.encode(),
+        )
+        asking = Asking(
+            attempts=attempts,
+            engine=engine,
             writer=writer,
             story=self.story,
             gate=Gate(Pace(limits.in_flight)),
@@ -303,7 +328,6 @@ class Lives:
             watch=self.watch,
             lateness=Lateness(),
             rng=random.Random(),
-            secret=opened.asker.endpoint.key.encode(),
         )
         self.watch.allowed = limits.in_flight
         plan = Plan(self.spec, self.cases, opened.asker.dialect, self.engine.hash or opened.title)
@@ -314,8 +338,7 @@ class Lives:
         finally:
             await transport.close()
             self.watch.in_flight = 0
-            self.watch.late_worst_s = max(self.watch.late_worst_s, asking.lateness.worst_s)
-        return end, asking.engine.why_gone
+        return end, engine.why_gone
 
     def _left(self, plan: Plan) -> Iterator[Request]:
         """What is under way first, so that little is held in memory; then the rest."""
@@ -339,17 +362,16 @@ class Lives:
     def _note(self, end: End, why: str) -> None:
         self.journal.write([{"kind": "engine", "at": time.time(), "end": end, "why": why}])
 
-    def _pause(self, text: str) -> None:
-        self.watch.paused = not self.watch.paused
-        self.announce(text)
 
-
-def _engine(opened: Opened, now: float) -> Engine:
-    started, endpoint = opened.process, opened.asker.endpoint
+def _engine(opened: Opened, transport: Transport) -> Engine:
+    started = opened.process
     ready = MODELS if opened.pin is None else launcher(opened.pin.pin.engine.name).ready_path
 
-    def reachable() -> bool:
-        return endpoint.ask(Question(path=ready, body=None), timeout_s=REACH_S).status is not None
+    async def reachable() -> bool:
+        return await transport.status(ready, REACH_S) is not None
+
+    async def key_refused() -> bool:
+        return await transport.status(MODELS, REACH_S) == 401
 
     dialect = opened.asker.dialect
     return Engine(
@@ -358,7 +380,8 @@ def _engine(opened: Opened, now: float) -> Engine:
         supervised=started is not None,
         alive=(lambda: True) if started is None else started.alive,
         reachable=reachable,
-        heard_at=now,
+        key_refused=key_refused,
+        heard_at=time.monotonic(),
     )
 
 

@@ -65,8 +65,8 @@ def line(one: EngineStatus) -> str:
         f"{one.engine}: {one.state}, {one.done} of {one.total} done, {one.in_flight} running, "
         f"{one.failed} failed, {one.tokens_per_s:,.0f} tokens/s"
     )
-    if one.retried:
-        text += f", {one.retried} attempts failed"
+    if one.attempts_failed:
+        text += f", {one.attempts_failed} attempts failed"
     if one.restarts:
         text += f", {one.restarts} restarts"
     if one.left_s and one.done < one.total:

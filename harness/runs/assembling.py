@@ -14,6 +14,8 @@ import orjson
 DONE = b"[DONE]"
 MOST_BYTES = 8 << 20  # of one event: a longer one is no stream of tokens
 OTHER_FIELDS = (b":", b"event:", b"id:", b"retry:")  # a comment, and what says nothing here
+REASONS = ("stop", "length", "tool_calls", "function_call", "content_filter")  # of whole answers
+HIDDEN = b"***"
 SHOWN = 200  # bytes of what is no answer, in a message
 
 
@@ -28,10 +30,11 @@ class ToldError(Exception):
 class Stream:
     """One answer as it comes, of one choice."""
 
-    __slots__ = ("_data", "_rest", "chunks", "done", "finish_reason", "stray", "usage")
+    __slots__ = ("_data", "_rest", "_secret", "chunks", "done", "finish_reason", "stray", "usage")
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, secret: bytes = b"") -> None:
+        """`secret`: the key, which a server may echo; nothing that is handed on holds it."""
+        self._rest, self._secret = b"", secret
         self._data: list[bytes] = []
         self.chunks = 0  # that brought something of the answer
         self.finish_reason: str | None = None
@@ -63,11 +66,13 @@ class Stream:
                     self._event(b"\n".join(self._data), found)
                     self._data.clear()
             elif not line.startswith(OTHER_FIELDS):
-                self.stray = self.stray or line[:SHOWN]
+                self.stray = self.stray or hidden(line, self._secret)[:SHOWN]
         return found
 
     def missing(self, *, ends_with_done: bool) -> str | None:
         """Why what came is no whole answer; None: it is one."""
+        if self.finish_reason not in (None, *REASONS):
+            return f"with finish_reason {self.finish_reason!r}, which ends no answer"
         if self.done:
             return None if self.finish_reason is not None else "without finish_reason"
         if self._rest.strip() or self._data:
@@ -80,7 +85,7 @@ class Stream:
         """What came in place of a stream of events; None: events did, or nothing at all."""
         if self.chunks or self.done or self._data:
             return None
-        return self.stray or self._rest[:SHOWN] or None
+        return self.stray or hidden(self._rest, self._secret)[:SHOWN] or None
 
     def _event(self, data: bytes, found: dict[str, Any]) -> None:
         if self.done:
@@ -88,6 +93,8 @@ class Stream:
         if data == DONE:
             self.done = True
             return
+        if self._secret and self._secret in data:
+            data = hidden(data, self._secret)
         try:
             chunk: Any = orjson.loads(data)
         except orjson.JSONDecodeError as error:
@@ -124,3 +131,8 @@ class Stream:
         self.chunks += 1
         if reason := choice.get("finish_reason"):
             self.finish_reason = found["finish_reason"] = "" + reason
+
+
+def hidden(content: bytes, secret: bytes) -> bytes:
+    """`content` without the key; to be hidden before it is shortened."""
+    return content.replace(secret, HIDDEN) if secret else content

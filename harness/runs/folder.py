@@ -40,9 +40,10 @@ def held(folder: Path, path: Path, spec: RunSpec) -> Generator[None]:
 
     Raises ConfigError where another lives in it, or where it is another spec's.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; a run needs a folder")
-    if folder.is_dir() and not (folder / SPEC).exists() and any(folder.iterdir()):
+    nearest = next(one for one in (folder, *folder.parents) if one.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"{folder}: {nearest} is a file, and a run needs a folder")
+    if folder.is_dir() and not (folder / SPEC).exists() and _strange(folder):
         raise ConfigError(f"{folder}: holds no run, and is not empty")
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -89,6 +90,11 @@ def require_same(folder: Path, provenance: Mapping[str, Any]) -> None:
             f"{folder}: was begun with something else, and would mix both:\n"
             + "\n".join(f"  {line}" for line in changed)
         )
+
+
+def _strange(folder: Path) -> bool:
+    """Whether more is there than a run leaves that has hardly begun: its lock, half a spec."""
+    return any(path.name != LOCK and path.suffix != ".partial" for path in folder.iterdir())
 
 
 def _take(lock: int, folder: Path) -> None:

@@ -17,24 +17,27 @@ class Gate:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> None:
-        while self.inside >= self.pace.allowed:
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                self._let_in()  # the turn may have been given to us
-                raise
-        self.inside += 1
+        if self.inside < self.pace.allowed and not self._waiting:
+            self.inside += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._let_in()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                await self.__aexit__()  # it had been let in
+            raise
 
     async def __aexit__(self, *_: object) -> None:
         self.inside -= 1
         self._let_in()
 
     def _let_in(self) -> None:
-        free = self.pace.allowed - self.inside
-        while free > 0 and self._waiting:
+        """Those who have waited longest; who is let in is inside from here on."""
+        while self._waiting and self.inside < self.pace.allowed:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-                free -= 1
+                self.inside += 1

@@ -8,6 +8,7 @@ the worst of its own.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 
 EVERY_S = 0.05
@@ -16,7 +17,7 @@ KEPT = 4096  # times that it was late; the oldest are forgotten, worst first of 
 
 
 class Lateness:
-    """`run` has to be running. Times are the event loop's."""
+    """`run` has to be running. Times are of time.monotonic: a loop's own may be a cached one."""
 
     def __init__(self) -> None:
         self._late: deque[tuple[float, float]] = deque(maxlen=KEPT)  # when, seconds
@@ -26,11 +27,10 @@ class Lateness:
 
     async def run(self) -> None:
         """Watches until it is cancelled."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + EVERY_S
+        due = time.monotonic() + EVERY_S
         while True:
-            await asyncio.sleep(due - loop.time())
-            now = loop.time()
+            await asyncio.sleep(due - time.monotonic())
+            now = time.monotonic()
             self.noted(now, now - due)
             self.watched_s += EVERY_S + max(0.0, now - due)
             due = now + EVERY_S

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
-from harness.runs.asking import Asking, Engine
+from harness.runs.asking import Asking
+from harness.runs.engine import Engine
+from harness.runs.journal import NoRoomError
 from harness.runs.plan import Request
+from harness.runs.writer import Writer
 
 LOOK_S = 0.25  # between two looks at the engine
 STALLS = 3  # attempts that stalled, and nothing was heard meanwhile: no single request's fault
@@ -38,15 +42,19 @@ async def live(asking: Asking, requests: Iterator[Request], stop: asyncio.Event)
     finally:
         measuring.cancel()
         writing.cancel()
-        with suppress(asyncio.CancelledError):
+        try:
             await writing
+        except asyncio.CancelledError:
+            pass
+        except NoRoomError as error:  # we were stopped while there was none
+            asking.writer.announce(f"{error}; what came since then will be asked for again")
 
 
 async def _asked(
     asking: Asking, requests: Iterator[Request], stop: asyncio.Event, writing: asyncio.Task[None]
 ) -> End:
     working = [asyncio.create_task(_work(asking, requests)) for _ in range(asking.limits.in_flight)]
-    all_done = asyncio.gather(*working)
+    all_done = asyncio.create_task(_all_done(working, asking.writer))
     watched: dict[asyncio.Future[Any], End | None] = {
         all_done: End.DONE,
         asyncio.create_task(stop.wait()): End.STOPPED,
@@ -65,6 +73,12 @@ async def _asked(
         await asyncio.gather(*working, *(set(watched) - {writing}), return_exceptions=True)
 
 
+async def _all_done(working: list[asyncio.Task[None]], writer: Writer) -> None:
+    """And all is written: a full disk is waited for here too."""
+    await asyncio.gather(*working)
+    await writer.written()
+
+
 async def _work(asking: Asking, requests: Iterator[Request]) -> None:
     for request in requests:
         await asking.ask(request)
@@ -72,14 +86,15 @@ async def _work(asking: Asking, requests: Iterator[Request]) -> None:
 
 async def _minded(asking: Asking) -> End:
     """Returns when the engine has died, hangs, or is gone."""
-    engine, looked = asking.engine, asyncio.get_running_loop().time()
+    engine, looked = asking.engine, time.monotonic()
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 await engine.gone.wait()
-        now = asyncio.get_running_loop().time()
-        asking.end_stalled(max(0.0, now - looked - 2 * LOOK_S))
+        now = time.monotonic()
+        asking.attempts.end_stalled(max(0.0, now - looked - 2 * LOOK_S))
         looked = now
+        asking.watch.late_worst_s = max(asking.watch.late_worst_s, asking.lateness.worst_s)
         if not engine.alive():
             return End.DIED
         if engine.gone.is_set():
@@ -93,4 +108,4 @@ async def _minded(asking: Asking) -> End:
 
 async def _hangs(engine: Engine) -> bool:
     """Whether an engine from which nothing comes is to blame, and not a request that stalls it."""
-    return engine.stalls >= STALLS or not await asyncio.to_thread(engine.reachable)
+    return engine.stalls >= STALLS or not await engine.reachable()

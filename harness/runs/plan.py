@@ -98,7 +98,9 @@ class Plan:
         asked, task, epoch = self._cases.at(n)
         body = self._body(asked.suite, task, epoch)
         path = openai_api.COMPLETIONS if asked.suite.raw else openai_api.CHAT
-        named = [asked.suite.name, task.id, self._engine, epoch, path, body, task.chat.messages]
+        chat = task.chat
+        said = [chat.messages, chat.tools, chat.thinking]  # of a raw request, in no body
+        named = [asked.suite.name, task.id, self._engine, epoch, path, body, said]
         digest = blake2b(orjson.dumps(named, option=orjson.OPT_SORT_KEYS), digest_size=8)
         return Request(
             n=n,

@@ -16,6 +16,7 @@ import orjson
 from harness.base import atomic, scored
 from harness.base.scored import SCORED, Scored
 from harness.runs import journal
+from harness.runs.assembling import hidden
 from harness.runs.plan import Cases
 from harness.runs.story import ANSWERED, Ended, told
 
@@ -68,6 +69,7 @@ class Asked:
     engine: str  # as a reader knows it
     hash: str | None
     journal: Path
+    secret: str = ""  # the key: an answer may spell it, token by token
 
 
 def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
@@ -96,7 +98,8 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
                 outcome=SCORED if score is not None else ended.outcome,
             )
             scores.write(orjson.dumps(record) + b"\n")
-            answers.write(orjson.dumps(_answer(ended, record)) + b"\n")
+            row = orjson.dumps(_answer(ended, record)) + b"\n"
+            answers.write(hidden(row, asked.secret.encode()))
             if tokens is not None and "token_ids" in ended.answer:
                 tokens(ended.n, ended.answer["token_ids"])
             _count(total, rows[suite.suite.name], ended, score)

@@ -1,7 +1,7 @@
 """Requests by the openai package, which is what users have: its URLs, headers, pools and timeouts.
 
 Its retries are off, and what it would read out of an answer is left to `assembling`: its own
-reading hides whether [DONE] came.
+reading hides whether [DONE] came. What is no part of OpenAI's API goes by the wire.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import orjson
 from harness.runs import retry
 from harness.runs.retry import Failure
 from harness.runs.transport import CONNECT_S, IDLE_CONNECTION_S, UnansweredError, refused
+from harness.runs.wire import Wire
 from launchers.openai_api import CHAT, COMPLETIONS
 
 OWN = ("model", "messages", "prompt", "stream")  # the others go on as they are
@@ -28,6 +29,7 @@ class Sdk:
     def __init__(self, url: str, *, key: str, most: int) -> None:
         """As `wire.Wire`."""
         self._key = key
+        self._wire = Wire(url, key=key, most=most)
         self._client = openai.AsyncOpenAI(
             base_url=f"{url.rstrip('/')}/v1",
             api_key=key or "none",
@@ -50,9 +52,17 @@ class Sdk:
 
     async def close(self) -> None:
         await self._client.close()
+        await self._wire.close()
+
+    async def status(self, path: str, within_s: float) -> int | None:
+        return await self._wire.status(path, within_s)
 
     @asynccontextmanager
     async def stream(self, path: str, body: bytes) -> AsyncGenerator[AsyncIterator[bytes]]:
+        if path not in self._made:
+            async with self._wire.stream(path, body) as pieces:
+                yield pieces
+            return
         fields: dict[str, Any] = orjson.loads(body)
         own = {name: fields.pop(name) for name in OWN if name in fields}
         broken = Failure.CONNECT

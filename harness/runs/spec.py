@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.address import address
 from harness.base import strict_toml
 from harness.base.errors import ConfigError
 
@@ -63,7 +65,7 @@ class LimitsTable:
 
     in_flight: int  # requests of one engine at a time, at most
     attempts: int  # of one request, the first one counted
-    retries: int  # of the whole run
+    retries: int  # of one engine in the whole run: a bad one takes none of another's
     idle_s: float  # without a byte of an answer
     total_s: float  # for one whole answer
     restarts: int  # of one engine
@@ -118,12 +120,14 @@ def _wrong(spec: RunSpec) -> Generator[str]:
         yield f"transport is {spec.transport!r}; it must be one of {', '.join(TRANSPORTS)}"
     if spec.nodes != (LOCAL,):
         yield f'nodes is {list(spec.nodes)}; it must be ["{LOCAL}"]: a run takes one node'
-    for key, named in (("suites", spec.suites), ("engines", spec.engines)):
+    suites = [(one.name,) for one in spec.suites]
+    engines = [(_same(one.name), *one.changes) for one in spec.engines]
+    for key, named in (("suites", suites), ("engines", engines)):
         if not named:
             yield f"{key}: there is none; at least one is needed"
         twice = [one for place, one in enumerate(named) if one in named[:place]]
         if twice:
-            yield f"{key}: {twice[0].name!r} stands twice"
+            yield f"{key}: {twice[0][0]!r} stands twice"
     sampling, limits = spec.sampling, spec.limits
     least: Mapping[str, tuple[float, float]] = {
         "epochs": (spec.epochs, 1),
@@ -136,11 +140,11 @@ def _wrong(spec: RunSpec) -> Generator[str]:
         "limits.restarts": (limits.restarts, 0),
     }
     for key, (value, bound) in least.items():
-        if not value >= bound:  # a NaN is not either
-            yield f"{key} is {value}; it must be {bound} or more"
+        if not bound <= value < math.inf:  # a NaN is not either
+            yield f"{key} is {value}; it must be {bound} or more, and finite"
     for key, seconds in (("idle_s", limits.idle_s), ("total_s", limits.total_s)):
-        if not seconds > 0:
-            yield f"limits.{key} is {seconds}; it must be above 0"
+        if not 0 < seconds < math.inf:
+            yield f"limits.{key} is {seconds}; it must be above 0, and finite"
     for mode, table in (("thinking", sampling.thinking), ("instant", sampling.instant)):
         if not 0 < table.top_p <= 1:
             yield f"sampling.{mode}.top_p is {table.top_p}; it must be above 0 and at most 1"
@@ -149,6 +153,11 @@ def _wrong(spec: RunSpec) -> Generator[str]:
             yield f"suites: {suite.name}: cases is {suite.cases}; it must be 1 or more"
     if spec.override_reason is not None and not spec.override_reason.strip():
         yield "override_reason is empty; it must say why the sampling contract is not kept"
+
+
+def _same(name: str) -> str:
+    """A URL as it is asked, however it is written."""
+    return str(address(name)) if "://" in name else name
 
 
 def _flat(value: Any, key: str) -> Generator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -20,6 +21,8 @@ from harness.runs.watch import Watch
 NAME = "status.json"
 SCHEMA = 1
 EVERY_S = 1.0
+BYTES = 16384  # of the file; a run of more engines than fit makes it longer
+TRIES, TRY_S = 5, 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,7 @@ class EngineStatus:
     allowed: int
     tokens: int  # received by the process that wrote this
     tokens_per_s: float
-    retried: int
+    attempts_failed: int
     restarts: int
     left_s: tuple[float, ...]  # a 95 % interval; empty: too little is known
 
@@ -64,7 +67,7 @@ def of(watch: Watch, now: float) -> EngineStatus:
         allowed=watch.allowed,
         tokens=watch.tokens,
         tokens_per_s=round(watch.tokens / elapsed, 1),
-        retried=watch.failures.total(),
+        attempts_failed=watch.failures.total(),
         restarts=watch.restarts,
         left_s=() if left is None else tuple(round(seconds, 1) for seconds in left),
     )
@@ -77,11 +80,14 @@ def read(folder: Path) -> tuple[Status, int | None]:
     """
     process = folders.holder(folder)
     path = folder / NAME
-    try:
-        table: Any = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise ConfigError(f"{path}: no run has said anything there yet") from error
-    return strict_toml.convert(Status, table, str(path)), process
+    for _ in range(TRIES):  # it may be half renewed
+        try:
+            table: Any = orjson.loads(path.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            time.sleep(TRY_S)
+            continue
+        return strict_toml.convert(Status, table, str(path)), process
+    raise ConfigError(f"{path}: no run has said anything there yet")
 
 
 @contextmanager
@@ -90,25 +96,28 @@ def told(
 ) -> Generator[None]:
     """Renews the file every second for the length of the block, and calls `show`, by a thread."""
     ended = threading.Event()
+    file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    os.truncate(file, 0)
 
     def renew() -> None:
         while not ended.wait(EVERY_S):
-            _write(folder, watches, metrics)
+            _write(file, watches, metrics)
             show(watches)
 
     thread = threading.Thread(target=renew, name="status", daemon=True)
-    _write(folder, watches, metrics)
+    _write(file, watches, metrics)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
-        _write(folder, watches, metrics)
+        _write(file, watches, metrics)
+        os.close(file)
 
 
-def _write(folder: Path, watches: list[Watch], metrics: str) -> None:
-    """Without a sync: it is worth nothing after a power cut. A full disk keeps the old one."""
+def _write(file: int, watches: list[Watch], metrics: str) -> None:
+    """In place, and always as long: that needs no room on a full disk. Without a sync."""
     now = time.monotonic()
     status = Status(
         schema=SCHEMA,
@@ -116,7 +125,5 @@ def _write(folder: Path, watches: list[Watch], metrics: str) -> None:
         metrics=metrics,
         engines=tuple(of(watch, now) for watch in list(watches)),
     )
-    temporary = folder / f".{NAME}.partial"
     with suppress(OSError):
-        temporary.write_bytes(orjson.dumps(status))
-        temporary.replace(folder / NAME)
+        os.pwrite(file, orjson.dumps(status).ljust(BYTES), 0)

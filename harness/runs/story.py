@@ -89,6 +89,7 @@ class Story:
             begun.failures[Failure(outcome)] += 1
         if not line["final"]:
             self.retries += 1
+            begun.answer.cut()  # what came behind the safe place, its end too, did not count
             return None
         del self.begun[n]
         self.over[n] = outcome

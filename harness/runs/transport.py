@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
+from harness.runs.assembling import hidden
 from harness.runs.retry import Failure
 
 CONNECT_S = 10.0
@@ -46,6 +47,10 @@ class Transport(Protocol):
         from the server either. How long it may take is the caller's to say."""
         ...
 
+    async def status(self, path: str, within_s: float) -> int | None:
+        """Of the answer to a GET; None: there is none within that time."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -53,15 +58,15 @@ def refused(
     kind: Failure, status: int, content: bytes, retry_after: str, key: str
 ) -> UnansweredError:
     """An answer of another status than 200, its key hidden: a server may echo what it refuses."""
-    said = content[:SAID_BYTES].decode(errors="replace")
-    said = " ".join((said.replace(key, "***") if key else said).split())
+    said = hidden(content, key.encode())[:SAID_BYTES].decode(errors="replace")
+    said = " ".join(said.split())
     why = f"answered {status}: {said}"
     return UnansweredError(kind, why, status=status, retry_after_s=_retry_after_s(retry_after))
 
 
 def _retry_after_s(said: str) -> float | None:
     """Seconds, or a date (RFC 9110, section 10.2.3); None where neither is meant."""
-    if said.strip().isdigit():
+    if said.isascii() and said.strip().isdigit():
         return float(said)
     try:
         return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())

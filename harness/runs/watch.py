@@ -36,6 +36,10 @@ class Histogram:
         return list(zip(bounds, map(float, accumulate(self.counts)), strict=True))
 
 
+LEAST = 5  # requests that are done, before a time is told
+LEAST_ROUNDS = 6  # and so many times as many as run at once
+
+
 @dataclass(slots=True, kw_only=True)
 class Watch:
     """One engine of a run."""
@@ -57,8 +61,11 @@ class Watch:
     first_token_s: Histogram = field(default_factory=Histogram)
     between_tokens_s: Histogram = field(default_factory=Histogram)
     whole_s: Histogram = field(default_factory=Histogram)
-    _spent_s: float = 0.0  # by requests that have ended here, from the first attempt on
+    _spent_s: float = 0.0  # by requests that have ended here, from their first attempt on
     _spent_squared: float = 0.0
+    _longest_s: float = 0.0
+    _begun: int = 0  # requests that are under way
+    _begun_s: float = 0.0  # the sum of when each began
 
     @property
     def done(self) -> int:
@@ -68,24 +75,48 @@ class Watch:
     def failed(self) -> int:
         return self.done - self.outcomes[ANSWERED]
 
-    def ended(self, outcome: str, seconds: float) -> None:
+    def asked(self, now: float) -> None:
+        """The first attempt of a request begins; times are of time.monotonic."""
+        self._begun += 1
+        self._begun_s += now
+
+    def ended(self, outcome: str, began: float, now: float) -> None:
+        """One that was `asked` is over."""
+        self.left(began)
+        seconds = now - began
         self.outcomes[outcome] += 1
+        self.whole_s.add(seconds)
         self._spent_s += seconds
         self._spent_squared += seconds * seconds
+        self._longest_s = max(self._longest_s, seconds)
+
+    def left(self, began: float) -> None:
+        """One that was `asked` is not under way any more, and not over."""
+        self._begun -= 1
+        self._begun_s -= began
 
     def left_s(self, now: float) -> tuple[float, float] | None:
-        """Seconds until all are done, a 95 % interval; None: too little is known.
+        """Seconds until all are done, from and to: an estimate. None: too little is known.
 
-        The rest's service times are a sum of r draws of a distribution of which k were seen: its
-        mean is r m, its variance s^2 (r + r^2/k), and c requests are served at once.
+        Of k requests that are done, and those under way, the time spent on each is known. Those
+        done are the shorter ones, so their mean m is too small; all time spent by k is too large
+        (the mean of an exponential under censoring). With c at once, r left and s^2 their variance,
+        the rest takes r m / c, give or take 1.96 s sqrt(r + r^2/k) / c, and at the end the longest
+        one alone. Where the longest are yet to come, a tail that is heavier than an exponential's,
+        it takes longer than this says (tests/harness/runs/test_watch.py has how often).
         """
         k, rest = self.done - self.found, self.total - self.done
         elapsed = now - self.began
-        if k < 5 or self._spent_s <= 0.0 or elapsed <= 0.0:
+        under_way_s = self._begun * now - self._begun_s
+        spent_s = self._spent_s + under_way_s
+        if k < LEAST or elapsed <= 0.0 or spent_s <= 0.0:
+            return None
+        at_once = max(1.0, spent_s / elapsed)
+        if k < LEAST_ROUNDS * at_once and rest:
             return None
         mean = self._spent_s / k
         deviation = math.sqrt(max(0.0, self._spent_squared / k - mean * mean))
-        at_once = max(1.0, self._spent_s / elapsed)
-        middle = rest * mean / at_once
-        half = 1.96 * deviation * math.sqrt(rest + rest * rest / k) / at_once
-        return max(0.0, middle - half), middle + half
+        give_or_take = 1.96 * deviation * math.sqrt(rest + rest * rest / k) / at_once
+        last = self._longest_s if rest and at_once > 1.0 else 0.0
+        low = (rest * mean - under_way_s) / at_once - give_or_take
+        return max(0.0, low), rest * spent_s / k / at_once + give_or_take + last

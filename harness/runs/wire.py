@@ -48,6 +48,16 @@ class Wire:
     async def close(self) -> None:
         await self._session.close()
 
+    async def status(self, path: str, within_s: float) -> int | None:
+        try:
+            async with (
+                asyncio.timeout(within_s),
+                self._session.get(f"{self._url}{path}", allow_redirects=False) as response,
+            ):
+                return response.status
+        except (aiohttp.ClientError, OSError):  # a TimeoutError is one too
+            return None
+
     @asynccontextmanager
     async def stream(self, path: str, body: bytes) -> AsyncGenerator[AsyncIterator[bytes]]:
         broken = Failure.CONNECT
@@ -59,7 +69,7 @@ class Wire:
                 allow_redirects=False,
             ) as response:
                 if (kind := retry.of_status(response.status)) is not None:
-                    said = await response.content.read(SAID_BYTES)
+                    said = await response.content.read(SAID_BYTES + len(self._key))
                     after = response.headers.get("retry-after", "")
                     raise refused(kind, response.status, said, after, self._key)
                 broken = Failure.TRUNCATED

@@ -9,6 +9,7 @@ nobody reads on (`room`), so no token is paid for that could not be kept.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -29,13 +30,13 @@ class Writer:
         """`now`: seconds since the epoch, for the lines."""
         self._journal = journal
         self._now = now
-        self._announce = announce
+        self.announce = announce
         self._lines: list[Mapping[str, Any]] = []
         self._parts: list[tuple[int, Mapping[str, Any]]] = []
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._pauses: list[tuple[float, float]] = []  # the event loop's time, from and to
+        self._pauses: list[tuple[float, float]] = []  # by time.monotonic, from and to
 
     def line(self, kind: str, **fields: Any) -> None:
         """What has happened, behind all that came before."""
@@ -56,9 +57,14 @@ class Writer:
         """Waits until there is room on the disk."""
         await self._room.wait()
 
+    async def written(self) -> None:
+        """Waits until nothing is left to be written."""
+        while self._lines or self._parts:
+            await asyncio.sleep(TICK_S)
+
     def paused_since(self, began: float) -> float:
         """For how many seconds after `began` there was no room."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         return sum(max(0.0, min(end, now) - max(start, began)) for start, end in self._pauses)
 
     async def run(self) -> None:
@@ -66,13 +72,13 @@ class Writer:
 
         Raises NoRoomError where that does not fit: answers since then will be asked for again.
         """
-        synced = asyncio.get_running_loop().time()
+        synced = time.monotonic()
         try:
             while True:
                 await self._work.wait()
                 await asyncio.sleep(TICK_S)
                 await self._written()
-                now = asyncio.get_running_loop().time()
+                now = time.monotonic()
                 if now - synced >= SYNC_S:
                     await asyncio.to_thread(self._journal.sync)
                     synced = now
@@ -94,9 +100,9 @@ class Writer:
 
     async def _without_room(self, error: NoRoomError) -> None:
         """Holds all requests until what is to be written can be."""
-        now = asyncio.get_running_loop().time
-        self._announce(f"{error}; the run waits until there is")
+        now = time.monotonic
         self._room.clear()
+        self.announce(f"{error}; the run waits until there is")
         self._pauses.append((now(), float("inf")))
         while not self.has_room:
             await asyncio.sleep(AGAIN_S)
@@ -106,7 +112,7 @@ class Writer:
                 self._lines.clear()
                 self._pauses[-1] = self._pauses[-1][0], now()
                 self._room.set()
-        self._announce("there is room again; the run goes on")
+        self.announce("there is room again; the run goes on")
 
     def _end_parts(self) -> None:
         if self._parts:

@@ -199,7 +199,8 @@ def line(name: str, rows: Mapping[str, Row], offered: Offered) -> str:
         f"{name:10} {row.cost_s:.4f} CPU s per 1000 tokens, {row.cost_s / raw:.2f} x raw; "
         f"{client.tokens / client.seconds:.0f} tokens/s, {taken:.0%} of those offered; "
         f"{client.cpu_s / client.seconds:.0%} of a core; MiB {memory}, peak "
-        f"{client.rss_mib_peak:.0f}{_syncs(client)} | server: {its_server.cpu_s / client.seconds:.0%} of a core, "
+        f"{client.rss_mib_peak:.0f}{_syncs(client)} | server: "
+        f"{its_server.cpu_s / client.seconds:.0%} of a core, "
         f"late by {its_server.mean_late_ms:.2f} ms, at worst {its_server.worst_late_ms:.1f}"
         f"{'  DISTURBED, measure again' if row.disturbed else ''}"
     )

@@ -21,7 +21,9 @@ import uvloop
 from harness.base.case import Chat
 from harness.base.suite import Suite, Task
 from harness.runs import journal
-from harness.runs.asking import Asking, Engine
+from harness.runs.asking import Asking
+from harness.runs.attempt import Attempts
+from harness.runs.engine import Engine
 from harness.runs.gate import Gate
 from harness.runs.journal import Journal
 from harness.runs.lateness import Lateness
@@ -78,7 +80,7 @@ async def _measured(load: Load, opened: Journal) -> Measured:
     began_cpu_s = time.process_time()
     end = await live(asking, _requests(load, looks), asyncio.Event())
     cpu_s = time.process_time() - began_cpu_s
-    await asking.transport.close()
+    await asking.attempts.transport.close()
     if end is not End.DONE:
         raise ValueError(f"the engine {end}")
     looks.append(rss_mib())
@@ -100,19 +102,32 @@ def _asking(load: Load, opened: Journal) -> Asking:
         ends_with_done=True,
         supervised=False,
         alive=lambda: True,
-        reachable=lambda: True,
+        reachable=_yes,
+        key_refused=_yes,
     )
-    return Asking(
+    attempts = Attempts(
         engine=engine,
         transport=Wire(load.url, key="", most=load.streams),
         writer=Writer(opened, time.time, print),
+        limits=limits,
+        watch=Watch(engine="bench", total=load.requests),
+    )
+    return Asking(
+        attempts=attempts,
+        engine=engine,
+        writer=attempts.writer,
         story=Story(),
         gate=Gate(Pace(load.streams)),
         limits=limits,
-        watch=Watch(engine="bench", total=load.requests),
+        watch=attempts.watch,
         lateness=Lateness(),
         rng=random.Random(0),
     )
+
+
+async def _yes() -> bool:
+    """Nothing goes wrong here, and so nothing is asked."""
+    return True
 
 
 def _requests(load: Load, looks: list[float]) -> Iterator[Request]:

@@ -34,8 +34,8 @@ class Found:
         again = "tokens not counted" if self.again is None else f"{self.again:.2%} of tokens again"
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.kinds.items()))
         return (
-            f"{self.name:10} {self.requests} requests, {self.kinds.total()} kills and faults ({kinds}), "
-            f"{self.drivers} drivers or lives, {self.continued} answers continued, "
+            f"{self.name:10} {self.requests} requests, {self.kinds.total()} kills and faults "
+            f"({kinds}), {self.drivers} drivers or lives, {self.continued} answers continued, "
             f"{again}: {'WRONG' if self.problems else 'the same results'}"
         )
 

@@ -38,13 +38,11 @@ def asked(
     *,
     times: int = 1,
     pause_s: float = 0.0,
-    idle_s: float = 5.0,
-    total_s: float = 30.0,
 ) -> bytes:
     """The answers to `times` requests of one wire, one after another."""
 
     async def ask() -> bytes:
-        wire = made(url, key=KEY, idle_s=idle_s, total_s=total_s, most=4)
+        wire = made(url, key=KEY, most=4)
         found = b""
         try:
             for time_ in range(times):
@@ -59,11 +57,9 @@ def asked(
     return asyncio.run(ask())
 
 
-def failed(
-    made: Made, respond: Respond, *, idle_s: float = 5.0, total_s: float = 30.0
-) -> UnansweredError:
+def failed(made: Made, respond: Respond) -> UnansweredError:
     with serving(respond) as url, pytest.raises(UnansweredError) as caught:
-        asked(made, url, idle_s=idle_s, total_s=total_s)
+        asked(made, url)
     return caught.value
 
 
@@ -149,24 +145,6 @@ def test_a_connection_that_dies_before_the_answer_is_told_from_one_that_dies_in_
     assert failed(made, cut).kind is Failure.TRUNCATED
 
 
-def test_silence_is_a_stall_and_so_is_an_answer_that_never_ends(made: Made) -> None:
-    def silent(handler: BaseHTTPRequestHandler) -> None:
-        begin(handler, b"data: {}", 1000)
-        time.sleep(1.0)
-
-    def drip(handler: BaseHTTPRequestHandler) -> None:
-        begin(handler, b"", 1000)
-        for _ in range(20):
-            handler.wfile.write(b"x")
-            handler.wfile.flush()
-            time.sleep(0.05)
-
-    error = failed(made, silent, idle_s=0.2)
-    assert (error.kind, str(error)) == (Failure.STALLED, "nothing came for 0.2 s")
-    error = failed(made, drip, idle_s=0.3, total_s=0.5)
-    assert (error.kind, str(error)) == (Failure.STALLED, "no whole answer within 0.5 s")
-
-
 def test_a_kept_connection_is_used_again_but_not_once_the_server_may_be_closing_it(
     made: Made,
 ) -> None:
@@ -200,7 +178,7 @@ def test_what_is_not_read_the_server_has_to_keep(made: Made) -> None:
             pass
 
     async def read_one(url: str) -> None:
-        wire = made(url, key="", idle_s=5.0, total_s=30.0, most=1)
+        wire = made(url, key="", most=1)
         async with wire.stream(PATH, BODY) as pieces:
             await anext(aiter(pieces))
             await asyncio.sleep(0.8)
