@@ -12,6 +12,8 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from harness.report.text import readable
 from harness.run import Terminal
@@ -23,6 +25,7 @@ from harness.runs.watch import Watch
 from harness.terminal import plain
 
 PLAIN_EVERY_S = 10.0
+BAR = 24  # columns
 
 
 @contextmanager
@@ -38,10 +41,18 @@ def terminal() -> Generator[Terminal]:
             live.console.print(plain(text), soft_wrap=True)
 
         def show(watches: Sequence[Watch]) -> None:
-            now = time.monotonic()
-            live.update("\n".join(plain(line(status.of(w, now))) for w in watches), refresh=True)
+            live.update(_bars(watches), refresh=True)
 
         yield Terminal(announce=announce, show=show)
+
+
+def _bars(watches: Sequence[Watch]) -> Table:
+    """A row for each engine that has begun."""
+    table, now = Table.grid(padding=(0, 1)), time.monotonic()
+    for watch in list(watches):
+        bar = ProgressBar(total=watch.total, completed=watch.done, width=BAR)
+        table.add_row(bar, plain(line(status.of(watch, now))))
+    return table
 
 
 def _plain() -> Terminal:
