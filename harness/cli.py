@@ -7,6 +7,7 @@ failed, 70 a bug of ours, 130 interrupted. Heavy imports stand inside the comman
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -432,7 +433,8 @@ def main() -> None:
     except Exception:  # noqa: BLE001 - the edge: a bug of ours must never look like a verdict
         code = _our_bug()
     if code == INTERRUPTED:  # typer turns Ctrl-C inside a command into this code
-        print("enginediff: interrupted; what was started is stopped", file=sys.stderr)
+        with contextlib.suppress(OSError):  # nobody may be left to read it: the code says it too
+            print("enginediff: interrupted; what was started is stopped", file=sys.stderr)
     sys.exit(code or 0)
 
 

@@ -61,6 +61,9 @@ INTERRUPTED = 130
 LONGEST_BACKOFF_S = 60.0
 REACH_S = 10.0  # for any answer from an engine that seems to be gone
 MODELS = "/v1/models"
+LEAST_KEY = 8  # characters of a key
+BRIEF_JOURNAL = 16 << 20  # bytes that are read in a second or two, also when it is to stop
+LONG_JOURNAL = 100 << 20  # whose reading is announced
 Show = Callable[[Sequence[Watch]], None]
 
 
@@ -117,17 +120,22 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
                 if stopped:
                     break
         _refuse_all_wrong(engines, problems)
-        rows = tuple(results.gathered(_files(engine, folder), cases, folder) for engine in engines)
+        files = [_files(engine, folder) for engine in engines]
+        told = not stopped or sum(_bytes(one.journal) for one in files) < BRIEF_JOURNAL
+        rows = [results.gathered(one, cases, folder) for one in files] if told else []
         report = Report(
             folder=folder,
             spec=spec,
-            rows=rows,
+            rows=tuple(rows),
             breaches=tuple(breach for engine in engines for breach in engine.breaches),
             problems=tuple(f"{title}: {error}" for title, error in problems.items()),
             stopped=stopped,
+            asked=len(cases) * len(engines),
+            over=sum(watch.done for watch in watches),
         )
-        atomic.write_bytes(folder / reports.SUMMARY, reports.to_json(report))
-        atomic.write_bytes(folder / reports.PAGE, reports.page(report).encode())
+        if told:
+            atomic.write_bytes(folder / reports.SUMMARY, reports.to_json(report))
+            atomic.write_bytes(folder / reports.PAGE, reports.page(report).encode())
     return report
 
 
@@ -180,14 +188,24 @@ def _provenance(spec: RunSpec, cases: Cases, engines: Sequence[Prepared]) -> dic
     }
 
 
+def secret() -> str:
+    """What stands in no file. A word that is so short is no key, and would be hidden in answers."""
+    key = api_key()
+    return key if len(key) >= LEAST_KEY else ""
+
+
 def _files(engine: Prepared, folder: Path) -> results.Asked:
     return results.Asked(
         name=engine.file,
         engine=engine.title,
         hash=engine.hash,
         journal=folder / "records" / engine.file / "0.jsonl",
-        secret=api_key(),
+        secret=secret(),
     )
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _run_engine(
@@ -207,7 +225,15 @@ def _run_engine(
     path = _files(engine, folder).journal
     path.parent.mkdir(parents=True, exist_ok=True)
     story = Story()
-    with Journal(path, story.tell) as journal:
+    if _bytes(path) > LONG_JOURNAL:
+        terminal.announce(f"reading {path}, {_bytes(path) / 1e9:.1f} GB")
+
+    def tell(line: dict[str, Any]) -> None:
+        if line["kind"] == "opened" and (line["schema"], line["spec"]) != (SCHEMA, spec.hash):
+            raise ConfigError(f"{path}: is of schema {line['schema']}, spec {line['spec']}")
+        story.tell(line)
+
+    with Journal(path, tell) as journal:
         _tell_found(watch, story, terminal.announce)
         if len(story.over) == len(cases):
             watch.state = "done"
@@ -231,12 +257,12 @@ def _tell_found(watch: Watch, story: Story, announce: Announce) -> None:
     watch.found = len(story.over)
     if not story.over and not story.begun:
         return
-    whole = sum(one.answer.finish_reason is not None for one in story.begun.values())
-    cut = sum(one.answer.safe > 0 for one in story.begun.values()) - whole
+    whole = sum(one.answer.done for one in story.begun.values())
+    cut = sum(one.answer.safe > 0 and not one.answer.done for one in story.begun.values())
     announce(
         f"found of {watch.engine}: {watch.outcomes[ANSWERED]} of {watch.total} answered, "
         f"{watch.failed} failed, {len(story.begun)} under way, of which {whole} are whole and "
-        f"{max(0, cut)} can be gone on with"
+        f"{cut} can be gone on with"
     )
 
 
@@ -260,7 +286,6 @@ class Lives:
             if end in (End.DONE, End.STOPPED):
                 self.watch.state = end
                 return end
-            self._note(end, why)
             if end is End.GONE:
                 raise RequestError(f"does not answer any more: {why}; the same command goes on")
             if self.watch.restarts >= self.spec.limits.restarts:
@@ -316,7 +341,7 @@ class Lives:
             writer=writer,
             limits=limits,
             watch=self.watch,
-            secret=opened.asker.endpoint.key.encode(),
+            secret=secret(),
         )
         asking = Asking(
             attempts=attempts,
@@ -359,9 +384,6 @@ class Lives:
             )
         self.story.identity = opened.identity
 
-    def _note(self, end: End, why: str) -> None:
-        self.journal.write([{"kind": "engine", "at": time.time(), "end": end, "why": why}])
-
 
 def _engine(opened: Opened, transport: Transport) -> Engine:
     started = opened.process
@@ -401,14 +423,15 @@ def _transport(spec: RunSpec, opened: Opened) -> Transport:
 def _stopping(stop: asyncio.Event, announce: Announce) -> Generator[None]:
     """Ctrl-C and SIGTERM set `stop`; a second one ends this process at once, and its guardian the
     engine."""
-    loop = asyncio.get_running_loop()
+    loop, asked = asyncio.get_running_loop(), list[int]()
 
     def stopped(signum: int, frame: FrameType | None) -> None:
-        del signum, frame
-        if stop.is_set():
+        del frame
+        if asked:
             os._exit(INTERRUPTED)
-        announce("stopping; what is under way can be gone on with; again to stop at once")
+        asked.append(signum)
         loop.call_soon_threadsafe(stop.set)
+        announce("stopping; what is under way can be gone on with; again to stop at once")
 
     kept = {name: signal.signal(name, stopped) for name in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,10 +38,12 @@ def terminal() -> Generator[Terminal]:
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def announce(text: str) -> None:
-            live.console.print(plain(text), soft_wrap=True)
+            with suppress(OSError, ValueError):  # whoever listened has left: the run goes on
+                live.console.print(plain(text), soft_wrap=True)
 
         def show(watches: Sequence[Watch]) -> None:
-            live.update(_bars(watches), refresh=True)
+            with suppress(OSError, ValueError):
+                live.update(_bars(watches), refresh=True)
 
         yield Terminal(announce=announce, show=show)
 
@@ -59,7 +61,8 @@ def _plain() -> Terminal:
     shown = [time.monotonic()]
 
     def announce(text: str) -> None:
-        print(readable(text), file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):
+            print(readable(text), file=sys.stderr, flush=True)
 
     def show(watches: Sequence[Watch]) -> None:
         now = time.monotonic()

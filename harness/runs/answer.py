@@ -18,12 +18,24 @@ class Answer:
     last part is left out too: what stopped the generation is in it.
     """
 
-    __slots__ = ("_safe_content", "_texts", "calls", "safe", "token_ids")
+    __slots__ = (
+        "_bare",
+        "_safe_content",
+        "_texts",
+        "calls",
+        "done",
+        "finish_reason",
+        "safe",
+        "token_ids",
+    )
 
     def __init__(self) -> None:
         self._texts: dict[str, StringIO] = {}
         self.token_ids = array("i")
         self.calls: list[Mapping[str, Any]] = []
+        self.finish_reason: str | None = None
+        self.done = False  # [DONE] came
+        self._bare = False  # some text had no token ids: it cannot be gone on with
         self.safe = 0
         self._safe_content = 0  # characters
 
@@ -34,31 +46,34 @@ class Answer:
                 self.token_ids.extend(value)
             elif name == "calls":
                 self.calls += value
-            else:
+            elif name == "finish_reason":
+                self.finish_reason = value
+            elif name == "done":
+                self.done = True
+            elif name not in ("half", "bare"):
                 self._texts.setdefault(name, StringIO()).write(value)
+        self._bare |= "bare" in part
         content = part.get("content")
-        if content and "token_ids" in part and "finish_reason" not in part and content[-1] != HALF:
+        if self._bare:
+            self.safe = 0
+        elif content and "half" not in part and self.finish_reason is None and content[-1] != HALF:
             self.safe = len(self.token_ids)
             self._safe_content = self._texts["content"].tell()
 
     def cut(self) -> int:
         """Drops what stands behind the safe place; how many tokens are left."""
-        content = self._texts.pop("content", None)
-        kept = content.getvalue()[: self._safe_content] if content is not None else ""
-        self._texts.clear()  # a raw answer has no other text, but for its finish_reason
-        if kept:
-            self._texts["content"] = StringIO()
-            self._texts["content"].write(kept)
-        del self.token_ids[self.safe :]
-        return self.safe
+        if self.safe == 0:
+            self.clear()
+            return 0
+        kept, ids = self._texts["content"].getvalue()[: self._safe_content], self.token_ids
+        safe, characters = self.safe, self._safe_content
+        self.clear()
+        self.add({"content": kept, "token_ids": ids[:safe]})
+        self.safe, self._safe_content = safe, characters
+        return safe
 
     def clear(self) -> None:
         self.__init__()
-
-    @property
-    def finish_reason(self) -> str | None:
-        found = self._texts.get("finish_reason")
-        return None if found is None else found.getvalue()
 
     def whole(self) -> dict[str, Any]:
         """Texts and lists by name, those that came."""
@@ -67,16 +82,19 @@ class Answer:
             found["token_ids"] = self.token_ids.tolist()
         if self.calls:
             found["calls"] = called(self.calls)
+        if self.finish_reason is not None:
+            found["finish_reason"] = self.finish_reason
         return found
 
 
 def called(pieces: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The tool calls of a stream, by their index, each with its arguments' pieces joined."""
     found: dict[int, dict[str, str]] = {}
+    arguments: dict[int, list[str]] = {}
     for piece in pieces:
-        known = found.setdefault(piece.get("index", 0), {"id": "", "name": "", "arguments": ""})
-        function: Mapping[str, Any] = piece.get("function") or {}
-        known["id"] = known["id"] or piece.get("id") or ""
-        known["name"] = known["name"] or function.get("name") or ""
-        known["arguments"] += function.get("arguments") or ""
-    return [found[index] for index in sorted(found)]
+        index, function = piece["index"], piece["function"]
+        known = found.setdefault(index, {"id": "", "name": ""})
+        known["id"] = known["id"] or piece["id"] or ""
+        known["name"] = known["name"] or function["name"] or ""
+        arguments.setdefault(index, []).append(function["arguments"] or "")
+    return [{**found[index], "arguments": "".join(arguments[index])} for index in sorted(found)]

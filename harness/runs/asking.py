@@ -21,7 +21,7 @@ from harness.runs.engine import Engine
 from harness.runs.gate import Gate
 from harness.runs.lateness import Lateness
 from harness.runs.plan import Request
-from harness.runs.retry import Failure
+from harness.runs.retry import NO_REQUESTS_FAULT, Failure
 from harness.runs.spec import LimitsTable
 from harness.runs.story import ANSWERED, Begun, Story
 from harness.runs.transport import UnansweredError
@@ -49,7 +49,8 @@ class Asking:
         began = time.monotonic()
         self.watch.asked(began)
         try:
-            if begun.answer.finish_reason in REASONS:  # we were killed before we could say so
+            if begun.answer.done and begun.answer.finish_reason in REASONS:
+                # It was whole, and we were killed before we could say so.
                 self._over(request, begun, ANSWERED, began, recovered=True)
                 return
             await self._until_over(request, begun, began)
@@ -125,8 +126,10 @@ class Asking:
         wait = self._wait_s(begun, error)
         if wait is not None:
             self._tell_failure(request, begun, error, timing)
+            if error.kind is Failure.ENGINE and not self.engine.alive():
+                await asyncio.Event().wait()  # until this life is ended
             return wait
-        unheard = error.kind in (Failure.CONNECT, Failure.ENGINE)
+        unheard = error.kind in (Failure.CONNECT, Failure.TRUNCATED, Failure.ENGINE)
         if await self.engine.is_gone(str(error), status=error.status, unheard=unheard):
             self._tell_failure(request, begun, error, timing)
             await asyncio.Event().wait()  # until this life is ended
@@ -140,7 +143,7 @@ class Asking:
         return retry.wait_s(
             failures,
             error.kind,
-            attempts_left=self.limits.attempts - failures.total(),
+            attempts_left=self.limits.attempts - retry.counted(failures),
             retries_left=self.limits.retries - self.story.retries,
             retry_after_s=error.retry_after_s,
             rng=self.rng,
@@ -161,10 +164,11 @@ class Asking:
     def _tell_failure(
         self, request: Request, begun: Begun, error: UnansweredError, timing: Timing
     ) -> None:
-        """Of an attempt that is not the last."""
+        """Of an attempt that is not the last. As the story tells it."""
         begun.failures[error.kind] += 1
+        begun.answer.cut()
         self.watch.failures[error.kind] += 1
-        self.story.retries += 1
+        self.story.retries += error.kind not in NO_REQUESTS_FAULT
         self.writer.line(
             "ended",
             n=request.n,

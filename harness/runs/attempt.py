@@ -52,7 +52,7 @@ class Attempts:
     writer: Writer
     limits: LimitsTable
     watch: Watch
-    secret: bytes = b""  # the key; a server may echo it, and it stands in no journal
+    secret: str = ""  # the key; a server may echo it, and it stands in no journal
     under_way: set[Timing] = field(default_factory=set[Timing])
 
     def begun(self) -> Timing:
@@ -92,7 +92,8 @@ class Attempts:
         now = time.monotonic()
         for timing in self.under_way:
             timing.heard = now if not self.writer.has_room else timing.heard + late_s
-            if now - timing.heard > self.limits.idle_s and not timing.idle:
+            ended = timing.idle or timing.limit.expired()
+            if now - timing.heard > self.limits.idle_s and not ended:
                 timing.idle = True
                 timing.limit.reschedule(asyncio.get_running_loop().time())
 
@@ -131,7 +132,8 @@ class Attempts:
                         writer.part(n, part)
                         if keep is not None:
                             keep(part)
-                        self._came(part, timing)
+                        if len(part) > ("done" in part):
+                            self._came(part, timing)
                     if stream.done:
                         break
                     if not writer.has_room:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,8 @@ def _take(lock: int, folder: Path) -> None:
         except BlockingIOError:
             time.sleep(TRY_S)
             continue
-        os.truncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # without room, nobody is told who has it
+            os.pwrite(lock, str(os.getpid()).encode().ljust(20), 0)
         return
     raise ConfigError(
         f"{folder}: a run is under way there (process {_pid(lock)}); "

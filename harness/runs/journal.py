@@ -1,6 +1,6 @@
 """What happened in a run, line by line: JSON, append-only, each line chained to the one before.
 
-    {"kind":"begun","schema":1,...,"chain":"5f0c…"}
+    {"kind":"opened","schema":1,...,"chain":"5f0c…"}
 
 A line's `chain` is BLAKE2b (16 bytes) over the chain of the line before it and the line's own bytes
 up to it: a line that was changed, dropped or moved breaks every chain behind it.
@@ -101,8 +101,17 @@ def _whole(path: Path, tell: Callable[[dict[str, Any]], object] | None) -> tuple
         for body, chain in _bodies(path):
             last, end = chain, end + len(body) + TAIL_BYTES
             if tell is not None:
-                tell(orjson.loads(body + b"}"))
+                _told(tell, orjson.loads(body + b"}"), path)
     return last, end
+
+
+def _told(tell: Callable[[dict[str, Any]], object], line: dict[str, Any], path: Path) -> None:
+    try:
+        tell(line)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: {line!r:.200} does not follow from the lines before it: {error!r}"
+        ) from error
 
 
 def _bodies(path: Path) -> Generator[tuple[bytes, bytes]]:

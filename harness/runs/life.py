@@ -38,7 +38,10 @@ async def live(asking: Asking, requests: Iterator[Request], stop: asyncio.Event)
     writing = asyncio.create_task(asking.writer.run())
     measuring = asyncio.create_task(asking.lateness.run())
     try:
-        return await _asked(asking, requests, stop, writing)
+        end = await _asked(asking, requests, stop, writing)
+        if end not in (End.DONE, End.STOPPED):
+            asking.writer.line("engine", end=end)
+        return await _kept(end, asking.writer, stop)
     finally:
         measuring.cancel()
         writing.cancel()
@@ -50,11 +53,23 @@ async def live(asking: Asking, requests: Iterator[Request], stop: asyncio.Event)
             asking.writer.announce(f"{error}; what came since then will be asked for again")
 
 
+async def _kept(end: End, writer: Writer, stop: asyncio.Event) -> End:
+    """The same, once all is written; STOPPED where there was no room for it until then."""
+    written = asyncio.create_task(writer.written())
+    stopped = asyncio.create_task(stop.wait())
+    if end is not End.STOPPED:
+        await asyncio.wait({written, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    kept = written.done()
+    for one in (written, stopped):
+        one.cancel()
+    return end if kept or end is End.STOPPED else End.STOPPED
+
+
 async def _asked(
     asking: Asking, requests: Iterator[Request], stop: asyncio.Event, writing: asyncio.Task[None]
 ) -> End:
     working = [asyncio.create_task(_work(asking, requests)) for _ in range(asking.limits.in_flight)]
-    all_done = asyncio.create_task(_all_done(working, asking.writer))
+    all_done = asyncio.gather(*working)
     watched: dict[asyncio.Future[Any], End | None] = {
         all_done: End.DONE,
         asyncio.create_task(stop.wait()): End.STOPPED,
@@ -71,12 +86,6 @@ async def _asked(
             if one is not writing:
                 one.cancel()
         await asyncio.gather(*working, *(set(watched) - {writing}), return_exceptions=True)
-
-
-async def _all_done(working: list[asyncio.Task[None]], writer: Writer) -> None:
-    """And all is written: a full disk is waited for here too."""
-    await asyncio.gather(*working)
-    await writer.written()
 
 
 async def _work(asking: Asking, requests: Iterator[Request]) -> None:

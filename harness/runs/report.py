@@ -25,17 +25,19 @@ class Report:
     rows: tuple[EngineRow, ...]
     breaches: tuple[str, ...]  # of a model's sampling contract
     problems: tuple[str, ...]  # why an engine was given up
-    stopped: bool  # by the user
+    stopped: bool  # by the user: then long journals are not read, and there are no `rows`
+    asked: int  # requests of all engines
+    over: int
 
     @property
     def complete(self) -> bool:
         """Every request is over."""
-        return all(row.complete for row in self.rows)
+        return self.over == self.asked
 
     @property
     def answered(self) -> bool:
         """And every one is answered."""
-        return all(row.answered == row.asked for row in self.rows)
+        return not self.stopped and all(row.answered == row.asked for row in self.rows)
 
 
 def to_json(report: Report) -> bytes:
@@ -57,8 +59,10 @@ def to_json(report: Report) -> bytes:
 def lines(report: Report) -> Iterator[str]:
     """In plain text: what is missing first, then a line for each suite of each engine."""
     if not report.complete:
-        over, asked = sum(r.over for r in report.rows), sum(r.asked for r in report.rows)
-        yield f"INCOMPLETE: {over} of {asked} requests are over; the same command goes on"
+        yield (
+            f"INCOMPLETE: {report.over} of {report.asked} requests are over; the same command "
+            "goes on"
+        )
     for problem in report.problems:
         yield f"given up: {problem}"
     if report.breaches:

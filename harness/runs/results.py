@@ -16,7 +16,6 @@ import orjson
 from harness.base import atomic, scored
 from harness.base.scored import SCORED, Scored
 from harness.runs import journal
-from harness.runs.assembling import hidden
 from harness.runs.plan import Cases
 from harness.runs.story import ANSWERED, Ended, told
 
@@ -98,8 +97,7 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
                 outcome=SCORED if score is not None else ended.outcome,
             )
             scores.write(orjson.dumps(record) + b"\n")
-            row = orjson.dumps(_answer(ended, record)) + b"\n"
-            answers.write(hidden(row, asked.secret.encode()))
+            answers.write(orjson.dumps(_answer(ended, record, asked.secret)) + b"\n")
             if tokens is not None and "token_ids" in ended.answer:
                 tokens(ended.n, ended.answer["token_ids"])
             _count(total, rows[suite.suite.name], ended, score)
@@ -107,9 +105,13 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
     return total
 
 
-def _answer(ended: Ended, record: Scored) -> dict[str, Any]:
+def _answer(ended: Ended, record: Scored, secret: str) -> dict[str, Any]:
     """Of the token ids the count alone: they stand in Parquet."""
-    answer = {name: value for name, value in ended.answer.items() if name != "token_ids"}
+    answer = {
+        name: value.replace(secret, "***") if secret and isinstance(value, str) else value
+        for name, value in ended.answer.items()
+        if name != "token_ids"
+    }
     told = {
         name: ended.end[name]
         for name in ("why", "usage", "first_token_s", "longest_gap_s", "whole_s", "late_s")
@@ -142,9 +144,19 @@ def _count(total: EngineRow, row: SuiteRow, ended: Ended, score: float | None) -
         return
     total.answered += 1
     row.points += score
-    usage = ended.end.get("usage") or {}
-    total.prompt_tokens += usage.get("prompt_tokens") or 0
-    total.completion_tokens += usage.get("completion_tokens") or 0
+    prompt, completion = _tokens_of(ended)
+    total.prompt_tokens += prompt
+    total.completion_tokens += completion
+
+
+def _tokens_of(ended: Ended) -> tuple[int, int]:
+    """Of prompt and answer, as the engine counts them: what an answer was gone on with behind
+    counted as its prompt then."""
+    usage, behind = ended.end.get("usage") or {}, (ended.continued or (0,))[-1]
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if type(prompt) is not int or type(completion) is not int:
+        return 0, 0  # it does not count
+    return prompt - behind, completion + behind
 
 
 def _judged(row: SuiteRow) -> SuiteRow:

@@ -7,7 +7,7 @@
     truncated      a stream that is no whole answer                       sent again
     engine         the engine died under it                               sent again
     client         we were late, or out of disk: the engine is not blamed sent again
-    refused        400, 401, 403, 404 and other 4xx                       not sent again
+    refused        400, 401, 403, 404, and any other status but 200       not sent again
     malformed      200, and not the API's answer                          sent again
 
 Waits grow exponentially, with full jitter (Brooker, "Exponential backoff and jitter", 2015): a wait
@@ -57,7 +57,14 @@ RULES: Mapping[Failure, Rule] = {
     Failure.REFUSED: Rule(retries=0, base_s=0.0, most_s=0.0),
     Failure.MALFORMED: Rule(retries=4, base_s=1.0, most_s=10.0),
 }
+# These count neither against a request's attempts nor against the run's retries.
+NO_REQUESTS_FAULT = (Failure.ENGINE, Failure.CLIENT)
 LONGEST_WAIT_S = 600.0  # that a server may ask for
+
+
+def counted(failures: Mapping[Failure, int]) -> int:
+    """How many of a request's failures are held against it."""
+    return sum(n for kind, n in failures.items() if kind not in NO_REQUESTS_FAULT)
 
 
 def of_status(status: int) -> Failure | None:

@@ -68,11 +68,13 @@ class Sdk:
         broken = Failure.CONNECT
         try:
             async with self._made[path](**own, extra_body=fields) as response:
+                if (kind := retry.of_status(response.status_code)) is not None:
+                    raise refused(kind, response.status_code, b"", "", self._key)
                 broken = Failure.TRUNCATED
                 yield response.iter_bytes()
         except openai.APIStatusError as error:
             raise self._refused(error) from error
-        except (openai.APIConnectionError, httpx2.TransportError) as error:
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
             why = error.__cause__ or error
             raise UnansweredError(broken, str(why) or type(why).__name__) from error
 

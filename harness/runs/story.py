@@ -5,6 +5,7 @@
                                     it goes on behind, 0 where it begins anew
     parts   parts                   [n, what an answer was added to], of all requests at once
     ended   n  attempt  outcome     why the attempt is over; `final`: no other follows
+    engine  end                     a life of it is over
 
 An answer stands in its parts alone, so a journal holds every byte once, and only requests that are
 under way are held in memory.
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.runs.answer import Answer
-from harness.runs.retry import Failure
+from harness.runs.retry import NO_REQUESTS_FAULT, Failure
 
 ANSWERED = "answered"
 
@@ -88,7 +89,7 @@ class Story:
         if outcome != ANSWERED:
             begun.failures[Failure(outcome)] += 1
         if not line["final"]:
-            self.retries += 1
+            self.retries += outcome not in NO_REQUESTS_FAULT
             begun.answer.cut()  # what came behind the safe place, its end too, did not count
             return None
         del self.begun[n]

@@ -58,7 +58,7 @@ def refused(
     kind: Failure, status: int, content: bytes, retry_after: str, key: str
 ) -> UnansweredError:
     """An answer of another status than 200, its key hidden: a server may echo what it refuses."""
-    said = hidden(content, key.encode())[:SAID_BYTES].decode(errors="replace")
+    said = hidden(content, key)[:SAID_BYTES].decode(errors="replace")
     said = " ".join(said.split())
     why = f"answered {status}: {said}"
     return UnansweredError(kind, why, status=status, retry_after_s=_retry_after_s(retry_after))
@@ -70,5 +70,5 @@ def _retry_after_s(said: str) -> float | None:
         return float(said)
     try:
         return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

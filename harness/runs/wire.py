@@ -74,7 +74,7 @@ class Wire:
                     raise refused(kind, response.status, said, after, self._key)
                 broken = Failure.TRUNCATED
                 yield response.content.iter_any()
-                with suppress(TimeoutError):
+                with suppress(aiohttp.ClientError, OSError):  # all that was to come has come
                     async with asyncio.timeout(END_S):
                         await response.content.readany()
         except (aiohttp.ClientError, OSError) as error:

@@ -70,19 +70,20 @@ class Writer:
     async def run(self) -> None:
         """Writes until it is cancelled, and then what is left.
 
-        Raises NoRoomError where that does not fit: answers since then will be asked for again.
+        Raises NoRoomError where that does not fit: this process knows more then than its journal.
         """
-        synced = time.monotonic()
+        synced, syncing = time.monotonic(), asyncio.create_task(asyncio.sleep(0))
         try:
             while True:
                 await self._work.wait()
                 await asyncio.sleep(TICK_S)
                 await self._written()
-                now = time.monotonic()
-                if now - synced >= SYNC_S:
-                    await asyncio.to_thread(self._journal.sync)
-                    synced = now
+                if time.monotonic() - synced >= SYNC_S and syncing.done():
+                    syncing.result()
+                    syncing = asyncio.create_task(asyncio.to_thread(self._journal.sync))
+                    synced = time.monotonic()
         finally:
+            await asyncio.wait({syncing})
             self._end_parts()
             self._journal.write(self._lines)
             self._lines.clear()

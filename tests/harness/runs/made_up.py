@@ -95,7 +95,7 @@ def journalled(path: Path, lines: list[dict[str, Any]]) -> Path:
 
 def answered(n: int, text: str, ids: list[int] | None = None, **end: Any) -> list[dict[str, Any]]:
     """A whole answer's lines."""
-    part: dict[str, Any] = {"content": text, "finish_reason": "stop"}
+    part: dict[str, Any] = {"content": text, "finish_reason": "stop", "done": True}
     if ids is not None:
         part["token_ids"] = ids
     return [

@@ -14,7 +14,10 @@ def test_calls_are_told_apart_by_index_and_not_by_id() -> None:
         {"index": n, "id": f"f:{n}", "function": {"name": f"g{n}", "arguments": '{"a"'}}
         for n in range(11)
     ]
-    more = [{"index": n, "function": {"arguments": f":{n}}}"}} for n in reversed(range(11))]
+    more = [
+        {"index": n, "id": None, "function": {"name": None, "arguments": f":{n}}}"}}
+        for n in reversed(range(11))
+    ]
     found = called([*pieces, *more])
     assert [one["id"] for one in found] == [f"f:{n}" for n in range(11)]
     assert found[10] == {"id": "f:10", "name": "g10", "arguments": '{"a":10}'}
@@ -42,7 +45,7 @@ def test_what_is_left_after_a_cut_is_a_beginning_that_ends_with_a_whole_characte
         last = ends and place == len(pieces) - 1
         answer.add(
             {
-                **({"content": text} if text else {}),
+                **({"content": text} if text else {"half": True}),
                 "token_ids": [place] * count,
                 **({"finish_reason": "stop"} if last else {}),
             }
@@ -56,6 +59,14 @@ def test_what_is_left_after_a_cut_is_a_beginning_that_ends_with_a_whole_characte
     assert answer.whole().get("content", "") == safe[1]
     assert answer.token_ids.tolist() == ids[: safe[0]]
     assert answer.finish_reason is None
+
+
+def test_an_answer_some_of_whose_text_has_no_ids_is_begun_anew() -> None:
+    answer = Answer()
+    answer.add({"content": "a", "token_ids": [1]})
+    answer.add({"content": "b", "bare": True})
+    answer.add({"content": "c", "token_ids": [3]})
+    assert answer.cut() == 0 and answer.whole() == {}
 
 
 def test_an_answer_of_100_000_tokens_takes_few_bytes() -> None:

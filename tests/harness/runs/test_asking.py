@@ -105,7 +105,7 @@ def test_a_failure_is_sent_again_as_its_rule_says_and_no_more(
     assert len(run.transport.bodies) == most + 1
     assert run.told.over == {0: kind}
     assert run.watch.failures[kind] == most + 1
-    assert run.told.retries == most
+    assert run.told.retries == (0 if kind is Failure.ENGINE else most)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Failure if RULES[kind].retries])
@@ -213,6 +213,47 @@ def test_a_raw_answer_half_of_which_stood_in_the_journal_is_gone_on_with(tmp_pat
     assert run.transport.bodies[0]["prompt"] == [*PROMPT, 1, 2]
     (one,) = run.answers().values()
     assert (one.answer["content"], one.continued, one.attempts) == ("abc", (2,), 2)
+
+
+@pytest.mark.parametrize("as_raw", [True, False])
+def test_an_answer_that_had_a_reason_and_no_done_is_not_concluded(
+    tmp_path: Path, as_raw: bool
+) -> None:
+    """More may have been to come: a server may give its reason early."""
+    sent, parts, _ = made_up.answered(0, "a", [1])
+    del parts["parts"][0][1]["done"]
+    made_up.journalled(tmp_path / "0.jsonl", [sent, parts])
+    run = rig(tmp_path, in_order(WHOLE if as_raw else CHATTED), as_raw=as_raw)
+    assert run.lived(again=True) is End.DONE
+    assert [one.answer["content"] for one in run.answers().values()] == ["abc"]
+
+
+@pytest.mark.parametrize("last", [failing(Failure.TRUNCATED), HANG])
+def test_an_answer_whose_engine_died_before_done_lacks_nothing(
+    tmp_path: Path, last: UnansweredError | float
+) -> None:
+    """In the same process: what it keeps in memory is what its journal tells."""
+
+    def die() -> None:
+        run.alive = False
+
+    steps = (raw("a", 1), raw("b", 2), raw("c", 3, finish="stop"), die, last)
+    run = rig(tmp_path, in_order(steps, (raw("c", 3, finish="stop"), DONE)), supervised=True)
+    assert run.lived() is End.DIED
+    run.alive = True
+    assert run.lived() is End.DONE
+    (one,) = run.answers().values()
+    assert one.answer == {"content": "abc", "token_ids": [1, 2, 3], "finish_reason": "stop"}
+    assert run.transport.bodies[1]["prompt"] == [*PROMPT, 1, 2]
+
+
+def test_an_idle_time_and_a_whole_time_that_end_in_one_look_are_one_stall(tmp_path: Path) -> None:
+    def block() -> None:
+        time.sleep(0.5)
+
+    run = rig(tmp_path, in_order((0.05, block, HANG)), idle_s=0.2, total_s=0.3, attempts=1)
+    assert run.lived() is End.DONE
+    assert {outcome for outcome, _ in run.outcomes()} <= {Failure.STALLED, Failure.CLIENT}
 
 
 BEGUN = (raw("a", 1), raw("b", 2))

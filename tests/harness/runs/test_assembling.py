@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.runs import assembling
+from harness.runs.answer import Answer
 from harness.runs.assembling import MalformedError, Stream, ToldError
 
+STOPPED = {"finish_reason": "stop", "done": True}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5}
 
 
@@ -25,6 +28,7 @@ def chat(**delta: Any) -> str:
 
 
 CALL = {"index": 0, "id": "f:0", "function": {"name": "find", "arguments": ""}}
+MORE = {"index": 0, "id": None, "function": {"name": None, "arguments": '{"a"'}}
 CHAT = (
     chat(role="assistant")
     + ": a comment\n\n"
@@ -44,11 +48,14 @@ COMPLETION = (
 ).encode()
 
 
+ONCE = ("finish_reason", "half", "bare", "done")
+
+
 def fed(pieces: list[bytes]) -> tuple[dict[str, Any], Stream]:
     stream, found = Stream(), dict[str, Any]()
     for piece in pieces:
         for name, value in stream.feed(piece).items():
-            found[name] = found[name] + value if name in found else value
+            found[name] = value if name in ONCE else found.get(name, type(value)()) + value
     return found, stream
 
 
@@ -59,8 +66,9 @@ def test_a_stream_says_the_same_however_it_is_cut(cuts: list[int]) -> None:
     assert found == {
         "reasoning": "Let me — see",
         "content": "ü",
-        "calls": [CALL, {"index": 0, "function": {"arguments": '{"a"'}}],
+        "calls": [CALL, MORE],
         "finish_reason": "tool_calls",
+        "done": True,
     }
     assert (stream.finish_reason, stream.usage, stream.done) == ("tool_calls", USAGE, True)
     assert stream.missing(ends_with_done=True) is None
@@ -73,7 +81,7 @@ def test_windows_line_ends_and_data_without_a_space_are_read_too() -> None:
 
 def test_a_completion_brings_its_token_ids() -> None:
     found, stream = fed([COMPLETION])
-    assert found == {"content": "one two", "token_ids": [5, 6, 7], "finish_reason": "stop"}
+    assert found == {"content": "one two", "token_ids": [5, 6, 7], **STOPPED}
     assert (stream.finish_reason, stream.chunks) == ("stop", 2)
 
 
@@ -107,6 +115,13 @@ def test_what_comes_after_done_adds_nothing() -> None:
         'data: {"choices": 5}\n\n',
         'data: {"choices": [{"delta": {"content": [1]}}]}\n\n',
         'data: {"choices": [{"text": "a", "token_ids": ["x"]}]}\n\n',
+        'data: {"choices": [{"text": "a", "token_ids": [2147483648]}]}\n\n',
+        'data: {"choices": [{"text": "a", "token_ids": [1.0]}]}\n\n',
+        'data: {"choices": [{"index": 1, "text": "a"}]}\n\n',
+        'data: {"choices": [{"message": {"content": "a"}}]}\n\n',
+        'data: {"choices": [{"delta": {"tool_calls": [{"index": "0"}]}}]}\n\n',
+        'data: {"choices": [{"delta": {"tool_calls": [{"function": "f"}]}}]}\n\n',
+        'data: {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": {}}}]}}]}\n\n',
     ],
 )
 def test_an_event_that_is_no_part_of_an_answer_is_malformed(wrong: str) -> None:
@@ -133,3 +148,65 @@ def test_a_flood_without_an_end_of_line_is_malformed_and_not_kept() -> None:
     with pytest.raises(MalformedError, match="more than"):
         for _ in range(20):
             stream.feed(b"x" * (1 << 20))
+
+
+ODD = {
+    "a byte-order mark": (b"\xef\xbb\xbf" + COMPLETION, "one two"),
+    "heartbeats": (COMPLETION.replace(b"data: {", b"data:\n\n: beat\n\ndata: {"), "one two"),
+    "ids of events": (COMPLETION.replace(b"\n\n", b"\nid: 7\n\n"), "one two"),
+    "white space": (COMPLETION.replace(b"[DONE]", b" [DONE] "), "one two"),
+    "no errors": (COMPLETION.replace(b'{"choices"', b'{"error": null, "choices"'), "one two"),
+    "a reason twice": (
+        COMPLETION.replace(
+            b"data: [D",
+            event(choices=[{"text": "", "finish_reason": "stop"}]).encode() + b"data: [D",
+        ),
+        "one two",
+    ),
+    "counts that are none": (
+        event(usage="many").encode() + event(usage=[1]).encode() + COMPLETION,
+        "one two",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_what_is_odd_and_allowed_is_read_however_it_comes(name: str, size: int) -> None:
+    stream, text = ODD[name]
+    found, read = fed([stream[i : i + size] for i in range(0, len(stream), size)])
+    assert (found["content"], read.usage) == (text, None)
+    assert read.missing(ends_with_done=True) is None
+
+
+def test_a_key_that_is_echoed_is_hidden_also_where_json_escapes_it() -> None:
+    key = "sk-a/very/secret"
+    stream = Stream(key)
+    found = stream.feed(chat(content=f"the {key}").replace("/", "\\/").encode())
+    assert found["content"] == "the ***"
+    with pytest.raises(ToldError) as told:
+        stream.feed(event(error={"message": key}).encode())
+    with pytest.raises(MalformedError) as malformed:
+        stream.feed(f"data: {{{key}\n\n".encode())
+    assert key not in f"{told.value} {malformed.value}"
+
+
+def test_an_event_without_an_end_is_not_held_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembling, "MOST_BYTES", 1000)
+    for piece in (b"x" * 100, b"data: x\n"):
+        stream = Stream()
+        with pytest.raises(MalformedError, match="more than 1,000 bytes"):
+            for _ in range(2000):
+                stream.feed(piece)
+
+
+def test_an_answer_is_never_gone_on_with_behind_half_a_character_however_it_comes() -> None:
+    """A token without a text may be one."""
+    two = [event(choices=[{"text": text, "token_ids": [1]}]).encode() for text in ("a", "")]
+    safe: list[int] = []
+    for pieces in (two, [b"".join(two)]):
+        answer, stream = Answer(), Stream()
+        for piece in pieces:
+            answer.add(stream.feed(piece))
+        safe.append(answer.safe)
+    assert safe == [1, 0]

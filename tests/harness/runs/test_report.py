@@ -42,6 +42,8 @@ WHOLE = Report(
     breaches=(),
     problems=(),
     stopped=False,
+    asked=20,
+    over=20,
 )
 
 
@@ -59,7 +61,9 @@ def test_what_is_missing_comes_first_and_no_data_is_no_score() -> None:
     half = replace(SUITE, over=12, failed={}, points=12.0, score=1.0, low=0.75, high=1.0)
     none = SuiteRow(suite="later", cases=5, asked=5)
     row = replace(ENGINE, asked=25, over=12, answered=12, suites=[half, none], late_worst_s=2.51)
-    found = replace(WHOLE, rows=(row,), stopped=True, problems=("m/vllm: it died",))
+    found = replace(
+        WHOLE, rows=(row,), stopped=True, asked=25, over=12, problems=("m/vllm: it died",)
+    )
     lines = list(report.lines(found))
     assert lines[:2] == [
         "INCOMPLETE: 12 of 25 requests are over; the same command goes on",
