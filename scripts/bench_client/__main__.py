@@ -209,7 +209,10 @@ def line(name: str, rows: Mapping[str, Row], offered: Offered) -> str:
 def _syncs(client: Measured) -> str:
     if not client.sync_ms:
         return ""
-    return f"; {len(client.sync_ms)} syncs, {max(client.sync_ms):.1f} ms at worst"
+    return (
+        f"; {len(client.sync_ms)} syncs, {max(client.sync_ms):.1f} ms at worst; journal read at "
+        f"{client.tokens / client.read_s:,.0f} tokens/s"
+    )
 
 
 if __name__ == "__main__":

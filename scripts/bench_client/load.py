@@ -45,6 +45,7 @@ class Measured:
     cpu_s: float  # of this process, all threads, from before the first request to after the last
     rss_mib_peak: float  # the kernel counts it now and then: a look may be above it
     rss_mib: list[float]  # at each of QUARTERS
+    read_s: float = 0.0  # of such a client, its journal from beginning to end
     sync_ms: list[float] = field(default_factory=list[float])  # of a client that keeps a journal
 
 
