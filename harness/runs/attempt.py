@@ -89,6 +89,7 @@ class Attempts:
         One look at all of them, for a timer each would be set anew by every piece. `late_s`: by
         which this look is late, and so is all that has come meanwhile.
         """
+        self.transport.end_broken()
         now = time.monotonic()
         for timing in self.under_way:
             timing.heard = now if not self.writer.has_room else timing.heard + late_s

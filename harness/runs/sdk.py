@@ -57,6 +57,9 @@ class Sdk:
     async def status(self, path: str, within_s: float) -> int | None:
         return await self._wire.status(path, within_s)
 
+    def end_broken(self) -> None:
+        self._wire.end_broken()
+
     @asynccontextmanager
     async def stream(self, path: str, body: bytes) -> AsyncGenerator[AsyncIterator[bytes]]:
         if path not in self._made:

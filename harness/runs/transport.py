@@ -51,6 +51,11 @@ class Transport(Protocol):
         """Of the answer to a GET; None: there is none within that time."""
         ...
 
+    def end_broken(self) -> None:
+        """Ends the answers whose connection is gone and that do not notice; to be called now and
+        then."""
+        ...
+
     async def close(self) -> None: ...
 
 

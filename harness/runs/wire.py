@@ -36,6 +36,7 @@ class Wire:
         """`most`: connections."""
         self._url = url.rstrip("/")
         self._key = key
+        self._open: set[aiohttp.ClientResponse] = set()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=most, keepalive_timeout=IDLE_CONNECTION_S, ssl=certificates()
@@ -44,6 +45,14 @@ class Wire:
             headers={"authorization": f"Bearer {key}"} if key else {},
             read_bufsize=BUFFER_BYTES,
         )
+
+    def end_broken(self) -> None:
+        """aiohttp 3.14 leaves a reader waiting whose answer's chunked encoding broke."""
+        for response in self._open:
+            connection = response.connection
+            if connection is not None and connection.transport is None:
+                error = aiohttp.ClientPayloadError("what came is no chunked encoding")
+                response.content.set_exception(error)
 
     async def close(self) -> None:
         await self._session.close()
@@ -73,7 +82,11 @@ class Wire:
                     after = response.headers.get("retry-after", "")
                     raise refused(kind, response.status, said, after, self._key)
                 broken = Failure.TRUNCATED
-                yield response.content.iter_any()
+                self._open.add(response)
+                try:
+                    yield response.content.iter_any()
+                finally:
+                    self._open.discard(response)
                 with suppress(aiohttp.ClientError, OSError):  # all that was to come has come
                     async with asyncio.timeout(END_S):
                         await response.content.readany()

@@ -68,6 +68,9 @@ class Scripted:
         self.inside = self.most_inside = 0
         self.rendered = json.dumps({"tokens": PROMPT}).encode()  # the answer to /tokenize
 
+    def end_broken(self) -> None:
+        """Nothing breaks that does not say so."""
+
     async def status(self, path: str, within_s: float) -> int | None:
         del path, within_s
         return 200

@@ -319,8 +319,8 @@ def test_what_was_truncated_for_want_of_done_is_so_at_resume_too(tmp_path: Path)
 def test_the_time_of_a_request_counts_from_its_first_attempt_on(tmp_path: Path) -> None:
     run = rig(tmp_path, in_order((0.2, failing(Failure.SERVER)), WHOLE))
     assert run.lived() is End.DONE
-    assert run.lines("ended")[-1]["whole_s"] >= 0.2
-    assert run.watch.whole_s.sum >= 0.2
+    assert run.lines("ended")[-1]["whole_s"] >= 0.19
+    assert run.watch.whole_s.sum >= 0.19
 
 
 def test_an_engine_that_says_nothing_is_stalled_and_so_is_one_that_never_ends(

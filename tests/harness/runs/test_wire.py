@@ -7,6 +7,7 @@ import asyncio
 import json
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -143,6 +144,43 @@ def test_a_connection_that_dies_before_the_answer_is_told_from_one_that_dies_in_
 
     assert failed(made, reset).kind is Failure.CONNECT
     assert failed(made, cut).kind is Failure.TRUNCATED
+
+
+def test_a_broken_encoding_in_the_middle_of_an_answer_is_the_end_of_it(made: Made) -> None:
+    over = threading.Event()
+
+    def break_off(handler: BaseHTTPRequestHandler) -> None:
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        handler.send_header("transfer-encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"3\r\nabc\r\n")
+        handler.wfile.flush()
+        time.sleep(0.2)
+        handler.wfile.write(b"no number\r\n")
+        handler.wfile.flush()
+        over.wait(20)
+
+    async def ask(url: str) -> None:
+        wire = made(url, key="", most=1)
+        try:
+            async with wire.stream(PATH, BODY) as pieces:
+                assert await anext(aiter(pieces)) == b"abc"
+                reading = asyncio.ensure_future(anext(aiter(pieces)))
+                for _ in range(100):
+                    await asyncio.sleep(0.05)
+                    wire.end_broken()
+                    if reading.done():
+                        break
+                over.set()
+                assert reading.done()
+                await reading
+        finally:
+            await wire.close()
+
+    with serving(break_off) as url, pytest.raises(UnansweredError) as caught:
+        asyncio.run(ask(url))
+    assert caught.value.kind is Failure.TRUNCATED
 
 
 def test_a_kept_connection_is_used_again_but_not_once_the_server_may_be_closing_it(
