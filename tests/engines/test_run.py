@@ -22,7 +22,7 @@ from tests.engines.test_serve import engine_of
 SPEC = """\
 schema = 1
 seed = 0
-epochs = 5
+epochs = 8
 transport = "aiohttp"
 nodes = ["local"]
 
@@ -50,7 +50,7 @@ idle_s = 30.0
 total_s = 300.0
 restarts = 3
 """
-REQUESTS = 5 * (60 + 120)
+REQUESTS = 8 * (60 + 120)
 
 
 def begun(spec: Path, folder: Path, told: Path) -> subprocess.Popen[str]:
@@ -90,18 +90,17 @@ def test_every_case_is_answered_once_though_engine_and_driver_are_killed(
     driver = begun(spec, folder, told)
     until(lambda: done(folder) > 0, driver, told)
 
+    engine, _ = engine_of(driver)  # type: ignore[arg-type]
+    os.kill(engine, signal.SIGKILL)
+    until(lambda: "starting it again" in told.read_text(), driver, told)
     second = subprocess.run(
         [CLI, "run", spec, "--run", folder], capture_output=True, text=True, check=False
     )
     assert second.returncode == 2 and f"process {driver.pid}" in second.stderr
     shown = subprocess.run([CLI, "status", folder], capture_output=True, text=True, check=True)
     assert f"process {driver.pid}" in shown.stdout and f"of {REQUESTS} done" in shown.stdout
-
-    engine, _ = engine_of(driver)  # type: ignore[arg-type]
-    os.kill(engine, signal.SIGKILL)
-    until(lambda: "starting it again" in told.read_text(), driver, told)
     before = done(folder)
-    until(lambda: done(folder) > before + 100, driver, told)
+    until(lambda: done(folder) > before + 50, driver, told)
     driver.kill()
     driver.communicate()
     assert done(folder) < REQUESTS
@@ -110,9 +109,9 @@ def test_every_case_is_answered_once_though_engine_and_driver_are_killed(
     out, _ = last.communicate(timeout=240)
     assert last.returncode == 0, told.read_text()
     found = re.search(
-        r"found of .*: (\d+) of 900 answered, 0 failed, (\d+) under way", told.read_text()
+        r"found of .*: (\d+) of 1440 answered, 0 failed, (\d+) under way", told.read_text()
     )
-    assert found and int(found[1]) > before + 100
+    assert found and int(found[1]) > before + 50
     assert f"{REQUESTS} of {REQUESTS} answered" in out
 
     given = answers(folder)
