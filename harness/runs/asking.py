@@ -54,7 +54,7 @@ class Asking:
                 self._over(request, begun, ANSWERED, began, recovered=True)
                 return
             await self._until_over(request, begun, began)
-        except BaseException:
+        except BaseException:  # cancelled, as a rule: it is under way no more
             self.watch.left(began)
             raise
 

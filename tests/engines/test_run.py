@@ -90,7 +90,7 @@ def test_every_case_is_answered_once_though_engine_and_driver_are_killed(
     driver = begun(spec, folder, told)
     until(lambda: done(folder) > 0, driver, told)
 
-    engine, _ = engine_of(driver)  # type: ignore[arg-type]
+    engine, _ = engine_of(driver)
     os.kill(engine, signal.SIGKILL)
     until(lambda: "starting it again" in told.read_text(), driver, told)
     second = subprocess.run(
