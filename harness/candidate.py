@@ -102,8 +102,11 @@ def opened(
     log: Path,
     announce: Announce,
     grace_s: float = process.GRACE_S,
+    proceed: Callable[[], None] = lambda: None,
 ) -> Generator[Opened]:
     """Attaches to a URL, or starts the pin's engine and stops it when the block ends.
+
+    `proceed` is called while it loads, and may raise EnginediffError to end that.
 
     It has `grace_s` to stop by itself. One that has died by then has answered nothing: LaunchError,
     whatever was heard.
@@ -113,7 +116,7 @@ def opened(
         with Endpoint(place.base, retries=RATE_LIMIT_RETRIES) as endpoint:
             yield _attach(endpoint, place, announce)
         return
-    with launched(loaded, log=log, announce=announce, grace_s=grace_s) as engine:
+    with launched(loaded, log=log, announce=announce, grace_s=grace_s, proceed=proceed) as engine:
         asker = Asker(engine.endpoint, launcher(loaded.pin.engine.name).dialect(loaded))
         try:
             yield _opened(asker, loaded, log, engine)
@@ -134,6 +137,7 @@ def launched(
     host: str = ports.LOOPBACK,
     port: int | None = None,
     grace_s: float = process.GRACE_S,
+    proceed: Callable[[], None] = lambda: None,
 ) -> Generator[Launched]:
     """Starts the pin's engine, ready to answer on `host` and `port` (None: a free one), and stops
     it when the block ends."""
@@ -148,6 +152,7 @@ def launched(
     with gpu_lock.held(loaded) as held, Endpoint(ports.url(host, port)) as endpoint:
 
         def ready() -> bool:
+            proceed()
             try:
                 return endpoint.get(starter.ready_path) is not None
             except ConfigError:  # nobody listens yet

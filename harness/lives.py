@@ -6,63 +6,43 @@ the engine's life. The journal and the story that it tells go on from one life t
 
 from __future__ import annotations
 
-import asyncio
-import os
 import random
-import signal
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import uvloop
 
 from harness import candidate
-from harness.base.errors import ConfigError, LaunchError, RequestError
+from harness.base.errors import ConfigError, EnginediffError, LaunchError, RequestError
 from harness.candidate import Announce, Opened
+from harness.prepared import Prepared
 from harness.runs.asking import Asking
 from harness.runs.attempt import Attempts
 from harness.runs.engine import Engine
+from harness.runs.feed import Feed
 from harness.runs.gate import Gate
 from harness.runs.journal import SCHEMA, Journal
 from harness.runs.lateness import Lateness
 from harness.runs.life import End, live
 from harness.runs.pace import Pace
 from harness.runs.plan import Cases, Plan, Request
-from harness.runs.spec import EngineTable, RunSpec
+from harness.runs.spec import RunSpec
 from harness.runs.story import Story
 from harness.runs.transport import Transport
 from harness.runs.watch import Watch
 from harness.runs.writer import Writer
 from launchers.dialect import Chatting
-from launchers.pins import LoadedPin
 from launchers.registry import launcher
 
 GRACE_S = 5.0  # for an engine to stop by itself: all is to end within 10 s
-INTERRUPTED = 130
 LONGEST_BACKOFF_S = 60.0
 REACH_S = 10.0  # for any answer from an engine that seems to be gone
 MODELS = "/v1/models"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """An engine of the spec, looked at before anything is started."""
-
-    table: EngineTable
-    loaded: LoadedPin | None  # None: a URL
-    file: str  # what its files are named by
-    breaches: tuple[str, ...]  # of its model's sampling contract
-
-    @property
-    def title(self) -> str:
-        return self.table.name if self.loaded is None else self.loaded.title
-
-    @property
-    def hash(self) -> str | None:
-        return None if self.loaded is None else self.loaded.hash
+class StoppedError(EnginediffError):
+    """A launch was ended because the run is; no fault of the engine's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +56,7 @@ class Lives:
     log: Path
     journal: Journal
     story: Story
+    feed: Feed
     watch: Watch
     announce: Announce
 
@@ -94,7 +75,8 @@ class Lives:
             wait_s = min(LONGEST_BACKOFF_S, 2.0 ** (self.watch.restarts - 1))
             self.watch.state = f"{end}; starting again"
             self.announce(f"{self.engine.title}: {end}; starting it again in {wait_s:g} s")
-            time.sleep(wait_s)
+            if self.feed.stopped.wait(wait_s):
+                return End.STOPPED
 
     def _life(self) -> tuple[End, str]:
         """How one life of the engine ended, and why. Raises where the first one did not begin."""
@@ -102,13 +84,20 @@ class Lives:
         table, loaded = self.engine.table, self.engine.loaded
         try:
             with candidate.opened(
-                table.name, loaded, log=self.log, announce=self.announce, grace_s=GRACE_S
+                table.name,
+                loaded,
+                log=self.log,
+                announce=self.announce,
+                grace_s=GRACE_S,
+                proceed=self._require_going_on,
             ) as opened:
                 self._require_same(opened)
                 self.watch.state = "running"
                 if self.watch.restarts == 0:
                     self.watch.began = time.monotonic()
                 end, gone = uvloop.run(self._asked(opened))
+        except StoppedError:
+            return End.STOPPED, ""
         except (LaunchError, RequestError) as error:
             if end is None and self.watch.restarts == 0:
                 raise
@@ -156,23 +145,17 @@ class Lives:
         )
         self.watch.allowed = limits.in_flight
         plan = Plan(self.spec, self.cases, opened.asker.dialect, self.engine.hash or opened.title)
-        stop = asyncio.Event()
         try:
-            with _stopping(stop, self.announce):
-                end = await live(asking, self._left(plan), stop)
+            with self.feed.bound() as stop:
+                end = await live(asking, _Fed(self.feed, plan, self.story), stop)
         finally:
             await transport.close()
             self.watch.in_flight = 0
         return end, engine.why_gone
 
-    def _left(self, plan: Plan) -> Iterator[Request]:
-        """What is under way first, so that little is held in memory; then the rest."""
-        begun = list(self.story.begun)
-        yield from map(plan.request, begun)
-        seen = set(begun)
-        for n in plan.order():
-            if n not in self.story.over and n not in seen:
-                yield plan.request(n)
+    def _require_going_on(self) -> None:
+        if self.feed.stopped.is_set():
+            raise StoppedError("stopped")
 
     def _require_same(self, opened: Opened) -> None:
         """A URL may be another server by now. Raises ConfigError."""
@@ -183,6 +166,22 @@ class Lives:
                 f"{opened.identity} now; name another folder for another run"
             )
         self.story.identity = opened.identity
+
+
+class _Fed:
+    """The requests that a feed's numbers stand for."""
+
+    def __init__(self, feed: Feed, plan: Plan, story: Story) -> None:
+        self._feed, self._plan, self._story = feed, plan, story
+
+    def __aiter__(self) -> _Fed:
+        return self
+
+    async def __anext__(self) -> Request:
+        while (n := await self._feed.next()) is not None:
+            if n not in self._story.over:  # its end is written, and not known to all yet
+                return self._plan.request(n)
+        raise StopAsyncIteration
 
 
 def _engine(opened: Opened, transport: Transport) -> Engine:
@@ -217,25 +216,3 @@ def _transport(spec: RunSpec, opened: Opened) -> Transport:
         key=opened.asker.endpoint.key,
         most=spec.limits.in_flight,
     )
-
-
-@contextmanager
-def _stopping(stop: asyncio.Event, announce: Announce) -> Generator[None]:
-    """Ctrl-C and SIGTERM set `stop`; a second one ends this process at once, and its guardian the
-    engine."""
-    loop, asked = asyncio.get_running_loop(), list[int]()
-
-    def stopped(signum: int, frame: FrameType | None) -> None:
-        del frame
-        if asked:
-            os._exit(INTERRUPTED)
-        asked.append(signum)
-        loop.call_soon_threadsafe(stop.set)
-        announce("stopping; what is under way can be gone on with; again to stop at once")
-
-    kept = {name: signal.signal(name, stopped) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for name, handler in kept.items():
-            signal.signal(name, handler)

@@ -1,40 +1,40 @@
-"""One run from end to end: what can be refused is refused, then each engine is asked, life by life.
+"""One run from end to end: what can be refused is refused, then each engine is asked on every node.
 
-spec -> engines prepared -> the directory -> each engine's lives -> results
+spec -> nodes -> engines prepared there -> the directory -> the lead -> results
 """
 
 from __future__ import annotations
 
 import platform
-import re
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness import candidate
+from harness import prepared
 from harness.base import atomic
-from harness.base.errors import ConfigError, EnginediffError, LaunchError, RequestError
+from harness.base.errors import ConfigError
 from harness.base.home import home
 from harness.candidate import Announce
-from harness.client import api_key
-from harness.lives import Lives, Prepared
+from harness.lead import Lead
+from harness.nodes import Here, Node
+from harness.prepared import Prepared, secret
 from harness.runs import folder as folders
 from harness.runs import metrics, results, status
 from harness.runs import report as reports
 from harness.runs import spec as specs
-from harness.runs.journal import SCHEMA, Journal
-from harness.runs.life import End
-from harness.runs.plan import Asked, Cases, breaches
+from harness.runs.expected import Expected
+from harness.runs.plan import Cases
 from harness.runs.report import Report
-from harness.runs.spec import RunSpec
-from harness.runs.story import ANSWERED, Story
+from harness.runs.spec import LOCAL, RunSpec
+from harness.runs.story import ANSWERED
 from harness.runs.watch import Watch
-from launchers import contracts
-from suites import registry
+from harness.stop import Stop
+from harness.turn import Turn
 
-LEAST_KEY = 8  # characters of a key
 BRIEF_JOURNAL = 16 << 20  # bytes that are read in a second or two, also when it is to stop
 LONG_JOURNAL = 100 << 20  # whose reading is announced
 Show = Callable[[Sequence[Watch]], None]
@@ -54,79 +54,91 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
     `chosen`: its directory; None: one that its hash names. `port`: of /metrics; 0: any free one.
     """
     spec = specs.load(path)
-    cases = Cases([_asked(table) for table in spec.suites], spec.epochs)
-    engines = [_prepared(spec, cases, n, terminal.announce) for n in range(len(spec.engines))]
+    cases = prepared.cases(spec)
     folder = (chosen or folders.place(home() / "runs", path, spec)).absolute()
-    watches: list[Watch] = []
-    problems: dict[str, EnginediffError] = {}
-    stopped = False
-    with metrics.served(watches, port) as url, folders.held(folder, path, spec):
+    nodes: list[Node] = [Here(spec=spec, cases=cases, folder=folder)]
+    engines = nodes[0].prepared(spec, terminal.announce)
+    stop = Stop(terminal.announce)
+    leads = list[Lead]()
+    with (
+        metrics.served(lambda: [w for lead in leads for w in lead.watches()], port) as url,
+        folders.held(folder, path, spec),
+        ExitStack() as opened,
+    ):
         folders.require_same(folder, _provenance(spec, cases, engines))
+        _announce_long(folder, terminal.announce)
+        turns = list[Turn]()
+        for engine in engines:
+            turns.append(_turn(spec, cases, engine, nodes, folder, turns, stop))
+            opened.callback(turns[-1].close)
+        lead = Lead(turns, nodes, spec.limits.restarts, stop, terminal.announce)
+        leads.append(lead)
         terminal.announce(f"run: {folder}; metrics: {url}")
-        with status.told(folder, watches, url, terminal.show):
-            for engine in engines:
-                try:
-                    stopped = _run_engine(spec, cases, engine, folder, watches, terminal)
-                except (ConfigError, LaunchError, RequestError) as error:
-                    watches[-1].state = "given up"
-                    problems[engine.title] = error
-                    if engine is not engines[-1]:
-                        terminal.announce(f"{engine.title}: {error}")
-                if stopped:
-                    break
-        _refuse_all_wrong(engines, problems)
-        files = [_files(engine, folder) for engine in engines]
-        told = not stopped or sum(_bytes(one.journal) for one in files) < BRIEF_JOURNAL
-        rows = [results.gathered(one, cases, folder) for one in files] if told else []
-        report = Report(
-            folder=folder,
-            spec=spec,
-            rows=tuple(rows),
-            breaches=tuple(breach for engine in engines for breach in engine.breaches),
-            problems=tuple(f"{title}: {error}" for title, error in problems.items()),
-            stopped=stopped,
-            asked=len(cases) * len(engines),
-            over=sum(watch.done for watch in watches),
-        )
-        if told:
-            atomic.write_bytes(folder / reports.SUMMARY, reports.to_json(report))
-            atomic.write_bytes(folder / reports.PAGE, reports.page(report).encode())
+        for turn in turns:
+            _tell_found(turn, terminal.announce)
+        with status.told(folder, lead.watches, url, terminal.show):
+            stopped = lead.run()
+        _refuse_all_wrong(turns)
+        return _report(spec, cases, turns, folder, stopped=stopped)
+
+
+def _turn(
+    spec: RunSpec,
+    cases: Cases,
+    engine: Prepared,
+    nodes: Sequence[Node],
+    folder: Path,
+    before: Sequence[Turn],
+    stop: Stop,
+) -> Turn:
+    """`before`: the engines whose requests it is to be asked where they were."""
+    return Turn(
+        spec,
+        cases,
+        engine,
+        len(before),
+        folder,
+        fetched={node.name: node.fetched for node in nodes},
+        expected=before[0].expected if before else Expected(cases),
+        homes=before[0].home if before else lambda _: None,
+        full=stop.full,
+    )
+
+
+def _report(
+    spec: RunSpec, cases: Cases, turns: Sequence[Turn], folder: Path, *, stopped: bool
+) -> Report:
+    """Of a run that was stopped without the results, where these take long to be read."""
+    told = not stopped or _journals(folder) < BRIEF_JOURNAL
+    rows = [results.gathered(_asked(turn), cases, folder) for turn in turns] if told else []
+    report = Report(
+        folder=folder,
+        spec=spec,
+        rows=tuple(rows),
+        breaches=tuple(breach for turn in turns for breach in turn.engine.breaches),
+        problems=tuple(f"{turn.title}{at}: {error}" for turn, at, error in _problems(turns)),
+        stopped=stopped,
+        asked=len(cases) * len(turns),
+        over=sum(turn.outcomes.total() for turn in turns),
+    )
+    if told:
+        atomic.write_bytes(folder / reports.SUMMARY, reports.to_json(report))
+        atomic.write_bytes(folder / reports.PAGE, reports.page(report).encode())
     return report
 
 
-def _refuse_all_wrong(engines: Sequence[Prepared], problems: Mapping[str, EnginediffError]) -> None:
+def _problems(turns: Sequence[Turn]) -> Iterator[tuple[Turn, str, Exception]]:
+    """Engines that were given up, on which node where there are several, and why."""
+    for turn in turns:
+        for node, error in turn.given_up.items():
+            yield turn, "" if node == LOCAL else f" on {node}", error
+
+
+def _refuse_all_wrong(turns: Sequence[Turn]) -> None:
     """Raises the first ConfigError where no engine could be asked: there are no results of it."""
-    wrong = [error for error in problems.values() if isinstance(error, ConfigError)]
-    if len(wrong) == len(engines):
-        raise wrong[0]
-
-
-def _asked(table: specs.SuiteTable) -> Asked:
-    suite = registry.suite(table.name)
-    if table.cases is not None and table.cases > len(suite.tasks):
-        raise ConfigError(
-            f"suites: {table.name}: cases is {table.cases}; it has {len(suite.tasks)}"
-        )
-    return Asked(suite=suite, tasks=suite.tasks[: table.cases], continues=table.continues)
-
-
-def _prepared(spec: RunSpec, cases: Cases, n: int, announce: Announce) -> Prepared:
-    table = spec.engines[n]
-    loaded = candidate.prepared(table.name, table.changes, announce)
-    if loaded is not None and table.contract is not None:
-        raise ConfigError(f"engines: {table.name}: contract is a URL's; a pin names its own")
-    family = table.contract if loaded is None else loaded.pin.serving.contract
-    broken = [] if family is None else breaches(spec, cases.asked, contracts.load(family))
-    if broken and spec.override_reason is None:
-        raise ConfigError(
-            f"{table.name}: the sampling of this run breaks the contract of {family}:\n"
-            + "\n".join(f"  {line}" for line in broken)
-            + "\nkeep it, or say in override_reason why it is not kept"
-        )
-    word = re.sub(r"[^A-Za-z0-9._-]+", "-", table.name).strip("-")
-    return Prepared(
-        table=table, loaded=loaded, file=f"{n + 1}-{word}"[:100], breaches=tuple(broken)
-    )
+    wrong = [list(turn.given_up.values()) for turn in turns]
+    if all(errors and all(isinstance(e, ConfigError) for e in errors) for errors in wrong):
+        raise wrong[0][0]
 
 
 def _provenance(spec: RunSpec, cases: Cases, engines: Sequence[Prepared]) -> dict[str, Any]:
@@ -135,6 +147,7 @@ def _provenance(spec: RunSpec, cases: Cases, engines: Sequence[Prepared]) -> dic
     decides |= {f"pin {one.title}": one.hash for one in engines if one.hash is not None}
     return {
         "schema": folders.SCHEMA,
+        "run": uuid.uuid4().hex,
         "spec": spec.hash,
         "decides": decides,
         "enginediff": version("enginediff"),
@@ -143,80 +156,31 @@ def _provenance(spec: RunSpec, cases: Cases, engines: Sequence[Prepared]) -> dic
     }
 
 
-def secret() -> str:
-    """What stands in no file. A word that is so short is no key, and would be hidden in answers."""
-    key = api_key()
-    return key if len(key) >= LEAST_KEY else ""
-
-
-def _files(engine: Prepared, folder: Path) -> results.Asked:
+def _asked(turn: Turn) -> results.Asked:
     return results.Asked(
-        name=engine.file,
-        engine=engine.title,
-        hash=engine.hash,
-        journal=folder / "records" / engine.file / "0.jsonl",
+        name=turn.engine.file,
+        engine=turn.title,
+        hash=turn.engine.hash,
+        journals=turn.journals(),
+        counted=turn.counted,
         secret=secret(),
     )
 
 
-def _bytes(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _journals(folder: Path) -> int:
+    return sum(path.stat().st_size for path in (folder / "records").glob("*/*.jsonl"))
 
 
-def _run_engine(
-    spec: RunSpec,
-    cases: Cases,
-    engine: Prepared,
-    folder: Path,
-    watches: list[Watch],
-    terminal: Terminal,
-) -> bool:
-    """Asks one engine until every request is over; whether the user has stopped it before.
-
-    Raises LaunchError or RequestError where the engine is given up.
-    """
-    watch = Watch(engine=engine.title, total=len(cases))
-    watches.append(watch)
-    path = _files(engine, folder).journal
-    path.parent.mkdir(parents=True, exist_ok=True)
-    story = Story()
-    if _bytes(path) > LONG_JOURNAL:
-        terminal.announce(f"reading {path}, {_bytes(path) / 1e9:.1f} GB")
-
-    def tell(line: dict[str, Any]) -> None:
-        if line["kind"] == "opened" and (line["schema"], line["spec"]) != (SCHEMA, spec.hash):
-            raise ConfigError(f"{path}: is of schema {line['schema']}, spec {line['spec']}")
-        story.tell(line)
-
-    with Journal(path, tell) as journal:
-        _tell_found(watch, story, terminal.announce)
-        if len(story.over) == len(cases):
-            watch.state = "done"
-            return False
-        lives = Lives(
-            spec=spec,
-            cases=cases,
-            engine=engine,
-            secret=secret(),
-            log=folder / "logs" / f"{engine.file}.log",
-            journal=journal,
-            story=story,
-            watch=watch,
-            announce=terminal.announce,
-        )
-        return lives.run() is End.STOPPED
+def _announce_long(folder: Path, announce: Announce) -> None:
+    if (size := _journals(folder)) > LONG_JOURNAL:
+        announce(f"reading {folder / 'records'}, {size / 1e9:.1f} GB")
 
 
-def _tell_found(watch: Watch, story: Story, announce: Announce) -> None:
+def _tell_found(turn: Turn, announce: Announce) -> None:
     """Of a run that goes on."""
-    watch.outcomes.update(story.over.values())
-    watch.found = len(story.over)
-    if not story.over and not story.begun:
-        return
-    whole = sum(one.answer.done for one in story.begun.values())
-    cut = sum(one.answer.safe > 0 and not one.answer.done for one in story.begun.values())
-    announce(
-        f"found of {watch.engine}: {watch.outcomes[ANSWERED]} of {watch.total} answered, "
-        f"{watch.failed} failed, {len(story.begun)} under way, of which {whole} are whole and "
-        f"{cut} can be gone on with"
-    )
+    if turn.found:
+        answered = turn.outcomes[ANSWERED]
+        announce(
+            f"found of {turn.title}: {answered} of {turn.total} answered, "
+            f"{turn.found - answered} failed"
+        )

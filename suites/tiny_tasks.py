@@ -40,6 +40,7 @@ def _suite(name: str, *, raw: bool) -> Suite:
         ),
         raw=raw,
         score=_score,
+        tokens=_tokens,
     )
 
 
@@ -49,6 +50,10 @@ def _task(row: dict[str, Any], where: str) -> Task:
         chat=Chat(messages=tuple(row["messages"]), tools=None, thinking=row["thinking"]),
         expected=row["expected"],
     )
+
+
+def _tokens(task: Task) -> float:
+    return 8.0 if task.chat.thinking is False else 24.0
 
 
 def _score(task: Task, text: str) -> float:

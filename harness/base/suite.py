@@ -26,3 +26,4 @@ class Suite:
     tasks: Sequence[Task]
     raw: bool  # asked as token ids, so that an answer that was cut can be continued
     score: Callable[[Task, str], float]  # of a text that was answered, in [0, 1]
+    tokens: Callable[[Task], float]  # that an answer is expected to take, before any has come

@@ -69,7 +69,8 @@ class Asking:
                 result = await self._attempt(request, begun, timing)
             self.watch.in_flight = self.gate.inside
             if isinstance(result, Stream):
-                told = {**self._told(timing), **_counted(result)}
+                behind = begun.continued[-1] if begun.continued else 0
+                told = {**self._told(timing), **_counted(result, behind)}
                 self._over(request, begun, ANSWERED, began, **told)
                 return
             wait = await self._failed(request, begun, result, timing, began)
@@ -118,7 +119,7 @@ class Asking:
         began: float,
     ) -> float | None:
         """Seconds until the next attempt; None: there is none, and the journal says so."""
-        error = self._blamed(error, timing)
+        error = await self._blamed(error, timing)
         self.engine.stalls += error.kind is Failure.STALLED
         if error.kind is Failure.RATE_LIMITED:
             self.gate.pace.refused(time.monotonic())
@@ -149,9 +150,10 @@ class Asking:
             rng=self.rng,
         )
 
-    def _blamed(self, error: UnansweredError, timing: Timing) -> UnansweredError:
+    async def _blamed(self, error: UnansweredError, timing: Timing) -> UnansweredError:
         """The same, or another kind where it was the engine's end, or our own doing."""
-        if error.kind in (Failure.CONNECT, Failure.TRUNCATED) and not self.engine.alive():
+        broken = error.kind in (Failure.CONNECT, Failure.TRUNCATED)
+        if broken and await self.engine.is_dead():
             return UnansweredError(Failure.ENGINE, f"the engine ended: {error}")
         if error.kind is Failure.STALLED:
             since = timing.heard if timing.idle else timing.began
@@ -206,5 +208,9 @@ class Asking:
         return told
 
 
-def _counted(stream: Stream) -> dict[str, Any]:
-    return {"chunks": stream.chunks, **({"usage": stream.usage} if stream.usage else {})}
+def _counted(stream: Stream, behind: int) -> dict[str, Any]:
+    """Of the whole answer, in chunks where the engine does not say."""
+    usage = stream.usage or {}
+    own = usage.get("completion_tokens")
+    tokens = behind + (own if type(own) is int else stream.chunks)
+    return {"tokens": tokens, "chunks": stream.chunks, **({"usage": usage} if usage else {})}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from launchers.dialect import Dialect
 
+DYING_S = 0.5
 KEYS_REFUSED = 5  # 401 in a row, and no answer between them: the key is refused, not a request
 
 
@@ -30,6 +31,13 @@ class Engine:
     def heard(self, now: float) -> None:
         self.heard_at = now
         self.stalls = 0
+
+    async def is_dead(self) -> bool:
+        """To be asked when a connection broke: that is seen before the kernel marks a process of
+        ours as dead."""
+        if self.supervised and self.alive():
+            await asyncio.sleep(DYING_S)
+        return not self.alive()
 
     async def is_gone(self, why: str, *, status: int | None, unheard: bool) -> bool:
         """Whether it is not one request that failed, but all that would come after it would too.

@@ -2,7 +2,8 @@
 
 runs/<spec's name>-<its hash>/
     spec.toml  provenance.json  lock  status.json
-    records/<engine>/0.jsonl       the journal, by shard; all else can be made of it again
+    records/<engine>/<node>.jsonl  what happened there; all else can be made of it again
+    records/<engine>/ledger.jsonl  which node was given what, and whose answer counts
     logs/<engine>.log              of an engine that we started
     answers/<engine>.jsonl  tokens/<engine>.parquet  scores/<engine>.jsonl  summary.json  report.md
 """

@@ -37,15 +37,24 @@ class NoRoomError(EnginediffError):
     exit_code = 4
 
 
+Full = Callable[[NoRoomError], None]
+
+
 class Journal:
     """One file, open for appending; not thread-safe. `close` it, or use it in a `with`."""
 
-    def __init__(self, path: Path, tell: Callable[[dict[str, Any]], object] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tell: Callable[[dict[str, Any]], object] | None = None,
+        full: Full | None = None,
+    ) -> None:
         """Creates the file or goes on behind its last whole line; `tell` gets what stands there.
 
+        `full`: called where there is no room; when it returns, it is tried again. None: it raises.
         Raises ConfigError where a chain is broken: what follows cannot be trusted.
         """
-        self.path = path
+        self.path, self._full = path, full
         self._chain, self._end = _whole(path, tell)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         os.ftruncate(self._fd, self._end)  # a torn last line
@@ -56,6 +65,28 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def size(self) -> int:
+        """Bytes of whole lines; what is behind them may be half written."""
+        return self._end
+
+    @property
+    def chain(self) -> bytes:
+        """Of the last line."""
+        return self._chain
+
+    def append(self, lines: bytes) -> list[bytes]:
+        """Whole lines of a journal of which this one is the beginning; each without its chain.
+
+        Raises ConfigError where they do not follow, and writes none.
+        """
+        chain, bodies = self._chain, list[bytes]()
+        for line in lines.splitlines(keepends=True):
+            chain, body = _checked(chain, line, str(self.path))
+            bodies.append(body)
+        self._write(lines, chain)
+        return bodies
+
     def write(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Appends all of them or, with NoRoomError, none."""
         chain, content = self._chain, []
@@ -63,17 +94,28 @@ class Journal:
             body = orjson.dumps(line)[:-1]
             chain = _chained(chain, body)
             content.append(body + TAIL + chain.hex().encode() + b'"}\n')
-        data = b"".join(content)
+        self._write(b"".join(content), chain)
+
+    def _write(self, data: bytes, chain: bytes) -> None:
+        while not self._written(data):
+            pass
+        self._chain, self._end = chain, self._end + len(data)
+
+    def _written(self, data: bytes) -> bool:
         try:
             left = memoryview(data)
             while left:
                 left = left[os.write(self._fd, left) :]
         except OSError as error:
             os.ftruncate(self._fd, self._end)
-            if error.errno in NO_ROOM:
-                raise NoRoomError(f"{self.path}: no room for more: {error.strerror}") from error
-            raise
-        self._chain, self._end = chain, self._end + len(data)
+            if error.errno not in NO_ROOM:
+                raise
+            full = NoRoomError(f"{self.path}: no room for more: {error.strerror}")
+            if self._full is None:
+                raise full from error
+            self._full(full)
+            return False
+        return True
 
     def sync(self) -> None:
         """What was written survives a power cut."""
@@ -114,6 +156,14 @@ def _told(tell: Callable[[dict[str, Any]], object], line: dict[str, Any], path: 
         ) from error
 
 
+def bodies(path: Path, start: int, end: int) -> Generator[bytes]:
+    """Whole lines between two places where one begins, without their chains, which are believed."""
+    with path.open("rb", buffering=READ_BYTES) as file:
+        file.seek(start)
+        while file.tell() < end:
+            yield file.readline()[:-TAIL_BYTES] + b"}"
+
+
 def _bodies(path: Path) -> Generator[tuple[bytes, bytes]]:
     """Each whole line up to its chain, and the chain."""
     chain = bytes(CHAIN_BYTES)
@@ -125,14 +175,20 @@ def _bodies(path: Path) -> Generator[tuple[bytes, bytes]]:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return  # torn
-            body = line[:-TAIL_BYTES]
-            chain = _chained(chain, body)
-            if line[-TAIL_BYTES:] != TAIL + chain.hex().encode() + b'"}\n':
-                raise ConfigError(
-                    f"{path}: line {number} is not what was written there, or one before it is "
-                    "missing: its chain is broken"
-                )
+            chain, body = _checked(chain, line, f"{path}: line {number}")
             yield body, chain
+
+
+def _checked(chain: bytes, line: bytes, where: str) -> tuple[bytes, bytes]:
+    """The chain behind a line, and the line up to it."""
+    body = line[:-TAIL_BYTES]
+    chain = _chained(chain, body)
+    if line[-TAIL_BYTES:] != TAIL + chain.hex().encode() + b'"}\n':
+        raise ConfigError(
+            f"{where} is not what was written there, or one before it is missing: its chain is "
+            "broken"
+        )
+    return chain, body
 
 
 def _chained(chain: bytes, body: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any
@@ -29,7 +29,7 @@ class End(StrEnum):
     GONE = "gone"  # nobody answers there any more, or the key is refused
 
 
-async def live(asking: Asking, requests: Iterator[Request], stop: asyncio.Event) -> End:
+async def live(asking: Asking, requests: AsyncIterator[Request], stop: asyncio.Event) -> End:
     """Asks all `requests`, as many at a time as the gate lets in.
 
     What was under way when it ends is left begun in the story, and can be asked again in another
@@ -66,7 +66,10 @@ async def _kept(end: End, writer: Writer, stop: asyncio.Event) -> End:
 
 
 async def _asked(
-    asking: Asking, requests: Iterator[Request], stop: asyncio.Event, writing: asyncio.Task[None]
+    asking: Asking,
+    requests: AsyncIterator[Request],
+    stop: asyncio.Event,
+    writing: asyncio.Task[None],
 ) -> End:
     working = [asyncio.create_task(_work(asking, requests)) for _ in range(asking.limits.in_flight)]
     all_done = asyncio.gather(*working)
@@ -88,8 +91,8 @@ async def _asked(
         await asyncio.gather(*working, *(set(watched) - {writing}), return_exceptions=True)
 
 
-async def _work(asking: Asking, requests: Iterator[Request]) -> None:
-    for request in requests:
+async def _work(asking: Asking, requests: AsyncIterator[Request]) -> None:
+    async for request in requests:
         await asking.ask(request)
 
 

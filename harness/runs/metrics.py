@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from harness.base.errors import ConfigError
 from harness.runs.retry import Failure
-from harness.runs.watch import Histogram, Watch
+from harness.runs.watch import Histogram, Watches
 
 if TYPE_CHECKING:
     from http.server import HTTPServer
@@ -27,10 +27,10 @@ PREFIX = "enginediff_run"
 
 
 @contextmanager
-def served(watches: list[Watch], port: int) -> Generator[str]:
+def served(watches: Watches, port: int) -> Generator[str]:
     """Serves `/metrics` for the length of the block; 0: on any free port. Yields its URL.
 
-    Engines may be added to `watches` meanwhile. ConfigError where the port is taken.
+    `watches` is asked each time. ConfigError where the port is taken.
     """
     registry = CollectorRegistry()
     registry.register(_Collector(watches))
@@ -47,7 +47,7 @@ def served(watches: list[Watch], port: int) -> Generator[str]:
 
 
 class _Collector(Collector):
-    def __init__(self, watches: list[Watch]) -> None:
+    def __init__(self, watches: Watches) -> None:
         self._watches = watches
 
     def collect(self) -> Iterator[Metric]:
@@ -60,7 +60,7 @@ class _Collector(Collector):
         yield from (self._gauge(*row) for row in GAUGES)
         yield from (self._counter(*row) for row in COUNTERS)
         yield from (self._histogram(*row) for row in HISTOGRAMS)
-        for watch in self._watches:
+        for watch in self._watches():
             for outcome, count in list(watch.outcomes.items()):
                 over.add_metric([watch.engine, outcome], count)
             for kind in Failure:
@@ -70,19 +70,19 @@ class _Collector(Collector):
 
     def _gauge(self, name: str, field: str, words: str) -> Metric:
         family = GaugeMetricFamily(f"{PREFIX}_{name}", words, labels=["engine"])
-        for watch in self._watches:
+        for watch in self._watches():
             family.add_metric([watch.engine], float(getattr(watch, field)))
         return family
 
     def _counter(self, name: str, field: str, words: str) -> Metric:
         family = CounterMetricFamily(f"{PREFIX}_{name}", words, labels=["engine"])
-        for watch in self._watches:
+        for watch in self._watches():
             family.add_metric([watch.engine], float(getattr(watch, field)))
         return family
 
     def _histogram(self, name: str, field: str, words: str) -> Metric:
         family = HistogramMetricFamily(f"{PREFIX}_{name}", words, labels=["engine"])
-        for watch in self._watches:
+        for watch in self._watches():
             histogram: Histogram = getattr(watch, field)
             family.add_metric([watch.engine], histogram.cumulative(), histogram.sum)
         return family

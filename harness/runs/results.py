@@ -1,11 +1,11 @@
-"""What a journal comes to: each answer once, with its score; and per suite a number and its
-failures. Read from the journal alone, in bounded memory, and so made again at any time.
+"""What an engine's journals come to: each answer once, with its score; and per suite a number and
+its failures. Read from the journals alone, in bounded memory, and so made again at any time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,17 +62,18 @@ class EngineRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """An engine whose journal is read."""
+    """An engine whose journals are read."""
 
     name: str  # of its files
     engine: str  # as a reader knows it
     hash: str | None
-    journal: Path
+    journals: Mapping[str, Path]  # by node
+    counted: Callable[[str, int], bool]  # whether a node's answer to a request is the one
     secret: str = ""  # the key: an answer may spell it, token by token
 
 
 def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
-    """Reads an engine's journal; writes answers, scores and tokens under `folder`, whole each."""
+    """Reads an engine's journals; writes answers, scores and tokens under `folder`, whole each."""
     total = EngineRow(engine=asked.engine, hash=asked.hash, asked=len(cases))
     rows = {one.suite.name: SuiteRow(suite=one.suite.name, cases=len(one.tasks)) for one in cases}
     for row in rows.values():
@@ -83,7 +84,7 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
         path = folder / "tokens" / f"{asked.name}.parquet"
         raw = any(one.suite.raw for one in cases)
         tokens = files.enter_context(_tokens(path)) if raw else None
-        for ended in told(journal.read(asked.journal)) if asked.journal.exists() else ():
+        for node, ended in _ends(asked):
             suite, task, epoch = cases.at(ended.n)
             score = None
             if ended.outcome == ANSWERED:
@@ -97,7 +98,7 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
                 outcome=SCORED if score is not None else ended.outcome,
             )
             scores.write(orjson.dumps(record) + b"\n")
-            answers.write(orjson.dumps(_answer(ended, record, asked.secret)) + b"\n")
+            answers.write(orjson.dumps(_answer(ended, record, node, asked.secret)) + b"\n")
             if tokens is not None and "token_ids" in ended.answer:
                 tokens(ended.n, ended.answer["token_ids"])
             _count(total, rows[suite.suite.name], ended, score)
@@ -105,7 +106,16 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
     return total
 
 
-def _answer(ended: Ended, record: Scored, secret: str) -> dict[str, Any]:
+def _ends(asked: Asked) -> Generator[tuple[str, Ended]]:
+    """Every request that is over, once, node by node."""
+    for node, path in asked.journals.items():
+        if path.exists():
+            for ended in told(journal.read(path)):
+                if asked.counted(node, ended.n):
+                    yield node, ended
+
+
+def _answer(ended: Ended, record: Scored, node: str, secret: str) -> dict[str, Any]:
     """Of the token ids the count alone: they stand in Parquet."""
     answer = {
         name: value.replace(secret, "***") if secret and isinstance(value, str) else value
@@ -123,6 +133,7 @@ def _answer(ended: Ended, record: Scored, secret: str) -> dict[str, Any]:
         "suite": record.suite,
         "case": record.case,
         "repeat": record.repeat,
+        "node": node,
         "outcome": ended.outcome,
         "score": record.score,
         "attempts": ended.attempts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import orjson
 from harness.base import strict_toml
 from harness.base.errors import ConfigError
 from harness.runs import folder as folders
-from harness.runs.watch import Watch
+from harness.runs.watch import Watch, Watches
 
 NAME = "status.json"
 SCHEMA = 1
@@ -92,7 +92,7 @@ def read(folder: Path) -> tuple[Status, int | None]:
 
 @contextmanager
 def told(
-    folder: Path, watches: list[Watch], metrics: str, show: Callable[[list[Watch]], None]
+    folder: Path, watches: Watches, metrics: str, show: Callable[[Sequence[Watch]], None]
 ) -> Generator[None]:
     """Renews the file every second for the length of the block, and calls `show`, by a thread."""
     ended = threading.Event()
@@ -102,7 +102,7 @@ def told(
     def renew() -> None:
         while not ended.wait(EVERY_S):
             _write(file, watches, metrics)
-            show(watches)
+            show(watches())
 
     thread = threading.Thread(target=renew, name="status", daemon=True)
     _write(file, watches, metrics)
@@ -116,14 +116,14 @@ def told(
         os.close(file)
 
 
-def _write(file: int, watches: list[Watch], metrics: str) -> None:
+def _write(file: int, watches: Watches, metrics: str) -> None:
     """In place, and always as long: that needs no room on a full disk. Without a sync."""
     now = time.monotonic()
     status = Status(
         schema=SCHEMA,
         written=time.time(),
         metrics=metrics,
-        engines=tuple(of(watch, now) for watch in list(watches)),
+        engines=tuple(of(watch, now) for watch in watches()),
     )
     with suppress(OSError):
         os.pwrite(file, orjson.dumps(status).ljust(BYTES), 0)

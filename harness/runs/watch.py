@@ -9,6 +9,7 @@ import math
 import time
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -30,12 +31,31 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def merge(self, other: Histogram) -> None:
+        """Of the same bounds."""
+        self.counts = [own + more for own, more in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
     def cumulative(self) -> list[tuple[str, float]]:
         """Upper bound -> how many lie at it or below."""
         bounds = [*map(str, self.bounds), "+Inf"]
         return list(zip(bounds, map(float, accumulate(self.counts)), strict=True))
 
 
+ADDED = (
+    "in_flight",
+    "allowed",
+    "tokens",
+    "failures",
+    "continued",
+    "restarts",
+    "_spent_s",
+    "_spent_squared",
+    "_begun",
+    "_begun_s",
+)
+WORST = ("late_worst_s", "_longest_s")
+HISTOGRAMS = ("first_token_s", "between_tokens_s", "whole_s")
 LEAST = 5  # requests that are done, before a time is told
 LEAST_ROUNDS = 6  # and so many times as many as run at once
 
@@ -95,6 +115,23 @@ class Watch:
         self._begun -= 1
         self._begun_s -= began
 
+    def shift(self, seconds: float) -> None:
+        """To the clock of another machine, which is so far ahead."""
+        self.began += seconds
+        self._begun_s += seconds * self._begun
+
+    def add(self, other: Watch) -> None:
+        """What another worker did for the same engine, its outcomes apart: a request may have ended
+        at both."""
+        for name in ADDED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in WORST:
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+        for name in HISTOGRAMS:
+            getattr(self, name).merge(getattr(other, name))
+        self.paused |= other.paused
+        self.began = min(self.began, other.began)
+
     def left_s(self, now: float) -> tuple[float, float] | None:
         """Seconds until all are done, from and to: an estimate. None: too little is known.
 
@@ -120,3 +157,21 @@ class Watch:
         last = self._longest_s if rest and at_once > 1.0 else 0.0
         low = (rest * mean - under_way_s) / at_once - give_or_take
         return max(0.0, low), rest * spent_s / k / at_once + give_or_take + last
+
+
+def together(
+    engine: str,
+    total: int,
+    found: int,
+    outcomes: Counter[str],
+    state: str,
+    watches: Iterable[Watch],
+) -> Watch:
+    """One engine on several nodes. `outcomes`: of its requests, each once."""
+    whole = Watch(engine=engine, total=total, found=found, state=state, outcomes=Counter(outcomes))
+    for watch in watches:
+        whole.add(watch)
+    return whole
+
+
+Watches = Callable[[], Sequence[Watch]]  # of the engines that have begun

@@ -24,6 +24,7 @@ from harness.runs import journal
 from harness.runs.asking import Asking
 from harness.runs.attempt import Attempts
 from harness.runs.engine import Engine
+from harness.runs.feed import Listed
 from harness.runs.gate import Gate
 from harness.runs.journal import Journal
 from harness.runs.lateness import Lateness
@@ -41,7 +42,12 @@ from scripts.bench_client.load import MODEL, QUARTERS, Load, Measured, body, pea
 
 TASK = Task(id="word", chat=Chat(messages=(), tools=None, thinking=None), expected="")
 SUITE = Suite(
-    name="bench", fingerprint="", tasks=(TASK,), raw=False, score=lambda _task, _text: 0.0
+    name="bench",
+    fingerprint="",
+    tasks=(TASK,),
+    raw=False,
+    score=lambda _task, _text: 0.0,
+    tokens=lambda _task: 0.0,
 )
 
 
@@ -80,7 +86,7 @@ async def _measured(load: Load, opened: Journal) -> Measured:
     looks: list[float] = []
     asking = _asking(load, opened)
     began_cpu_s = time.process_time()
-    end = await live(asking, _requests(load, looks), asyncio.Event())
+    end = await live(asking, Listed(_requests(load, looks)), asyncio.Event())
     cpu_s = time.process_time() - began_cpu_s
     await asking.attempts.transport.close()
     if end is not End.DONE:

@@ -41,7 +41,7 @@ def run_full(scene: Scene, engine: Engine, filler: Path) -> list[str]:
             driver.kill()
             return [f"full disk: it was never met: {said.read_text()[-500:]}"]
         time.sleep(0.05)
-    journal = next(scene.run_folder("disturbed").glob("records/*/0.jsonl"))
+    journal = next(scene.run_folder("disturbed").glob("records/*/local.jsonl"))
     before = journal.read_bytes()
     time.sleep(FULL_S)
     problems: list[str] = []

@@ -92,5 +92,5 @@ def _served(path: Path) -> int:
 
 def _journal(scene: Scene, name: str) -> list[dict[str, Any]]:
     """Every line; ConfigError where its chain is broken."""
-    (path,) = scene.run_folder(name).glob("records/*/0.jsonl")
+    (path,) = scene.run_folder(name).glob("records/*/local.jsonl")
     return list(journal.read(path))

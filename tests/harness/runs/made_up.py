@@ -75,7 +75,14 @@ def right(task: Task, text: str) -> float:
 def suite(count: int, *, name: str = "made-up", raw: bool = False) -> Suite:
     """Tasks t0, t1, ..."""
     tasks = tuple(task(f"t{i}") for i in range(count))
-    return Suite(name=name, fingerprint=f"f-{name}", tasks=tasks, raw=raw, score=right)
+    return Suite(
+        name=name,
+        fingerprint=f"f-{name}",
+        tasks=tasks,
+        raw=raw,
+        score=right,
+        tokens=lambda _task: 10.0,
+    )
 
 
 def asked(suite: Suite, *, continues: bool = True) -> Asked:

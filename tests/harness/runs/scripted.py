@@ -18,6 +18,7 @@ from harness.runs import journal, story
 from harness.runs.asking import Asking
 from harness.runs.attempt import Attempts
 from harness.runs.engine import Engine
+from harness.runs.feed import Listed
 from harness.runs.gate import Gate
 from harness.runs.journal import Journal
 from harness.runs.lateness import Lateness
@@ -194,7 +195,7 @@ class Rig:
         )
         self.stop = asyncio.Event()
         left = [one for one in self.requests if one.n not in self.told.over]
-        return await asyncio.wait_for(live(self.asking, iter(left), self.stop), 20)
+        return await asyncio.wait_for(live(self.asking, Listed(left), self.stop), 20)
 
     def lines(self, kind: str) -> list[Mapping[str, Any]]:
         return made_up.kinds(list(journal.read(self.path)), kind)

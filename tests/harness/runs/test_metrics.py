@@ -36,7 +36,7 @@ def test_what_is_scraped_is_what_goes_on_and_engines_may_come_meanwhile() -> Non
     odd = 'a "pin" --set x=1\\2\nü'
     watch = Watch(engine=odd, total=9, in_flight=3, allowed=4, tokens=700, paused=True)
     watches = [watch]
-    with metrics.served(watches, 0) as url:
+    with metrics.served(lambda: watches, 0) as url:
         for outcome, seconds in (("answered", 0.7), ("stalled", 3.0)):
             watch.asked(0.0)
             watch.ended(outcome, 0.0, seconds)
@@ -65,7 +65,7 @@ def test_what_is_scraped_is_what_goes_on_and_engines_may_come_meanwhile() -> Non
 
 
 def test_it_listens_on_loopback_and_no_longer_than_the_block() -> None:
-    with metrics.served([], 0) as url:
+    with metrics.served(list, 0) as url:
         assert url.startswith("http://127.0.0.1:")
         scraped(url)
     with pytest.raises(httpx.ConnectError):
@@ -79,6 +79,6 @@ def test_a_port_that_is_taken_is_the_users_error() -> None:
         port = taken.getsockname()[1]
         with (
             pytest.raises(ConfigError, match=f"--metrics {port}: cannot be listened on"),
-            metrics.served([], port),
+            metrics.served(list, port),
         ):
             pass

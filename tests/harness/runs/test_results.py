@@ -21,9 +21,21 @@ from harness.runs.results import EngineRow, gathered, wilson
 from tests.harness.runs.made_up import answered, cases, failed, journalled, suite
 
 
+def asked_of(name: str, journals: dict[str, Path], secret: str = "") -> results.Asked:
+    """All that ended counts."""
+    return results.Asked(
+        name=name,
+        engine="e",
+        hash=None,
+        journals=journals,
+        counted=lambda _node, _n: True,
+        secret=secret,
+    )
+
+
 def gather(folder: Path, lines: list[dict[str, Any]], made: Cases, name: str = "1-e") -> EngineRow:
-    path = journalled(folder / "records" / name / "0.jsonl", lines)
-    asked = results.Asked(name=name, engine="e", hash=None, journal=path)
+    path = journalled(folder / "records" / name / "local.jsonl", lines)
+    asked = asked_of(name, {"local": path})
     return gathered(asked, made, folder)
 
 
@@ -58,7 +70,7 @@ def test_what_is_not_over_is_no_result_and_nothing_over_is_no_score(tmp_path: Pa
     assert (second.over, second.score, second.low, second.high) == (0, None, None, None)
     assert not row.complete
     nothing = gathered(
-        results.Asked(name="2-e", engine="e", hash=None, journal=tmp_path / "absent.jsonl"),
+        asked_of("2-e", {"local": tmp_path / "absent.jsonl"}),
         cases(suite(3)),
         tmp_path,
     )

@@ -26,7 +26,7 @@ from harness.runs.watch import Watch
 path = Path(sys.argv[2])
 watch = Watch(engine="e", total=9, state="running")
 with folder.held(Path(sys.argv[1]), path, spec.load(path)):
-    with status.told(Path(sys.argv[1]), [watch], "http://there/metrics", lambda _: None):
+    with status.told(Path(sys.argv[1]), lambda: [watch], "http://there/metrics", lambda _: None):
         print("told", flush=True)
         time.sleep(600)
 """
@@ -60,7 +60,7 @@ def test_it_is_renewed_and_says_at_its_end_what_it_came_to(
     run = tmp_path / "r"
     watches, shown = [Watch(engine="a", total=9)], list[int]()
     with folder.held(run, path, spec.load(path)):
-        with status.told(run, watches, "u", lambda given: shown.append(len(given))):
+        with status.told(run, lambda: watches, "u", lambda given: shown.append(len(given))):
             watches.append(Watch(engine="b", total=4))
             deadline = time.monotonic() + 10
             while len(status.read(run)[0].engines) < 2 and time.monotonic() < deadline:

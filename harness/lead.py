@@ -1,0 +1,186 @@
+"""Leads a run over its nodes: each is minded by a thread, and takes the first engine that has
+something for it; what a node that was lost was to ask, others do.
+
+    turns: one an engine     nodes: one a server
+    a node's thread:  begin a worker -> orders, news, orders, news ... -> its end -> the next engine
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from harness.base.errors import EnginediffError
+from harness.nodes import LostError, Node, SilentError
+from harness.runs.journal import NoRoomError
+from harness.runs.life import End
+from harness.runs.watch import Watch
+from harness.stop import Stop
+from harness.turn import Turn
+from harness.worker import News
+
+TICK_S = 0.1  # between two exchanges with a node
+SYNC_S = 5.0
+ABSENT_S = 120.0  # without any node at work, until those that are away are not waited for
+LONGEST_BACKOFF_S = 60.0
+Announce = Callable[[str], None]
+
+
+class Lead:
+    """One run's. `run` it once."""
+
+    def __init__(
+        self,
+        turns: Sequence[Turn],
+        nodes: Sequence[Node],
+        restarts: int,
+        stop: Stop,
+        announce: Announce,
+    ) -> None:
+        """`restarts`: how often a node may be lost without having got anything done."""
+        self._turns, self._nodes, self._restarts = turns, nodes, restarts
+        self._stop, self._announce = stop, announce
+        self._names = [node.name for node in nodes]
+        self._lock = threading.Lock()
+        self._busy_at = time.monotonic()  # when a node was at work last
+        self._bug: BaseException | None = None
+
+    def run(self) -> bool:
+        """Returns when no more is to be done, or can be; whether the user has stopped it."""
+        minding = [
+            threading.Thread(target=self._mind, args=(node,), name=node.name, daemon=True)
+            for node in self._nodes
+        ]
+        with self._stop.listened():
+            for thread in minding:
+                thread.start()
+            synced = time.monotonic()
+            while any(thread.is_alive() for thread in minding):
+                for thread in minding:
+                    thread.join(TICK_S / len(minding))
+                if time.monotonic() - synced > SYNC_S:
+                    synced = time.monotonic()
+                    for turn in self._turns:
+                        turn.sync()
+        if self._bug is not None:
+            raise self._bug
+        return self._stop.is_set()
+
+    def watches(self) -> list[Watch]:
+        """Of the engines that have begun."""
+        with self._lock:
+            return [turn.watch() for turn in self._turns if turn.begun]
+
+    def _mind(self, node: Node) -> None:
+        """One node, until nobody will do any more."""
+        try:
+            while (turn := self._next(node)) is not None:
+                self._work(node, turn)
+        except BaseException as error:  # noqa: BLE001 - a thread's edge: `run` raises it again
+            self._bug = self._bug or error
+            self._stop.set()
+
+    def _next(self, node: Node) -> Turn | None:
+        """The first engine that has something for a node; None: it is not needed any more."""
+        absent = False
+        while not self._stop.is_set():
+            with self._lock:
+                if all(turn.finished(self._names) for turn in self._turns):
+                    return None
+                waiting = [turn for turn in self._turns if turn.has_work(node.name)]
+            if waiting and node.present():
+                if absent:
+                    self._announce(f"{node.name}: is back")
+                return waiting[0]
+            if waiting and not absent:
+                absent = True
+                self._announce(f"{node.name}: is away; it is used again when it is back")
+            if waiting and time.monotonic() - self._busy_at > ABSENT_S:
+                with self._lock:
+                    for turn in waiting:
+                        turn.give_up(node.name, LostError(f"away for {ABSENT_S:.0f} s"))
+            self._stop.wait(TICK_S)
+        return None
+
+    def _work(self, node: Node, turn: Turn) -> None:
+        """An engine at a node, for as long as there is something to do."""
+        done = False
+        try:
+            with self._lock:
+                shard = turn.join(node.name)
+            node.begin(turn.engine, turn.n, shard)
+            done = self._until_ended(node, turn)
+        except LostError as error:
+            self._lost(node, turn, error)
+        except NoRoomError:
+            assert self._stop.is_set()  # what is not written here is written there
+        except EnginediffError as error:
+            self._give_up(node, turn, error)
+        finally:
+            node.close(done=done)
+            with self._lock:
+                turn.leave(node.name)
+
+    def _until_ended(self, node: Node, turn: Turn) -> bool:
+        """Whether it has done all that it was to. Raises what made it end otherwise."""
+        heard = time.monotonic()
+        while True:
+            if self._stop.is_set():
+                node.stop()
+            with self._lock:
+                last = not any(
+                    other.has_work(node.name) for other in self._turns if other is not turn
+                )
+                orders = turn.orders(node.name, last=last)
+            try:
+                news = node.exchange(orders)
+            except SilentError:
+                with self._lock:
+                    turn.silent(node.name, time.monotonic() - heard)
+                if self._stop.is_set():
+                    return False
+                continue
+            heard = self._busy_at = time.monotonic()
+            self._tell(node, news)
+            with self._lock:
+                over = turn.heard(node.name, news, heard)
+            if over:
+                return self._ended(news)
+            if len(news.lines) < news.size - orders.have:
+                continue  # there is more to fetch
+            time.sleep(TICK_S)
+
+    def _ended(self, news: News) -> bool:
+        if news.bug is not None:
+            raise RuntimeError(f"on a node:\n{news.bug}")
+        if news.problem is not None:
+            raise news.problem
+        return news.end is End.DONE
+
+    def _lost(self, node: Node, turn: Turn, error: LostError) -> None:
+        with self._lock:
+            turn.failures[node.name] += 1
+            failures = turn.failures[node.name]
+            if failures > self._restarts:
+                turn.give_up(node.name, error)
+            else:
+                turn.lost(node.name, str(error))
+        if failures > self._restarts:
+            self._announce(f"{node.name}: given up: {error}")
+            return
+        self._announce(f"{node.name}: lost: {error}; others ask what it was to")
+        self._stop.wait(min(LONGEST_BACKOFF_S, 2.0 ** (failures - 1)))
+
+    def _give_up(self, node: Node, turn: Turn, error: EnginediffError) -> None:
+        with self._lock:
+            turn.give_up(node.name, error)
+        if turn is not self._turns[-1] or len(self._nodes) > 1:
+            self._announce(f"{self._of(node, turn)}: {error}")
+
+    def _of(self, node: Node, turn: Turn) -> str:
+        return turn.title if len(self._nodes) == 1 else f"{turn.title} on {node.name}"
+
+    def _tell(self, node: Node, news: News) -> None:
+        for said in news.said:
+            self._announce(said if len(self._nodes) == 1 else f"{node.name}: {said}")

@@ -1,0 +1,255 @@
+"""One engine of a run over all its nodes: whose each request is, what came of it, how it stands.
+
+Not thread-safe: whoever leads the run holds a lock around it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.base.errors import ConfigError
+from harness.prepared import Prepared
+from harness.runs.expected import Expected
+from harness.runs.journal import Full
+from harness.runs.ledger import NAME, Ledger
+from harness.runs.plan import Cases
+from harness.runs.schedule import Schedule
+from harness.runs.shard import Found, Shard
+from harness.runs.spec import RunSpec
+from harness.runs.story import ANSWERED
+from harness.runs.watch import Watch, together
+from harness.worker import News, Orders
+
+Announce = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _There:
+    """The engine on one node."""
+
+    shard: Shard
+    watch: Watch
+    room: int = 0
+    closed: bool = False
+
+
+class Turn:
+    """`close` it."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        cases: Cases,
+        engine: Prepared,
+        n: int,
+        folder: Path,
+        *,
+        fetched: Mapping[str, bool],
+        expected: Expected,
+        homes: Callable[[int], str | None],
+        full: Full,
+    ) -> None:
+        """Goes on with what is there. `fetched`: by node. `full` as a journal's.
+
+        Raises ConfigError.
+        """
+        self.engine, self.n = engine, n
+        self.begun = False  # a worker was, somewhere
+        self.given_up: dict[str, Exception] = {}  # by node
+        self.failures: Counter[str] = Counter()  # of a node, since something of it counted
+        self.total, self.expected = len(cases), expected
+        self._folder = folder / "records" / engine.file
+        self._ledger = Ledger(self._folder / NAME, spec.hash, full)
+        self._identity: Mapping[str, Any] | None = None
+        self._there: dict[str, _There] = {}
+        self._shards = {
+            node: Shard(self._folder / f"{node}.jsonl", full, fetched=far)
+            for node, far in fetched.items()
+        }
+        for node, shard in self._shards.items():
+            self._catch_up(node, shard)
+        for request, tokens in self._ledger.tokens.items():
+            expected.answered(request, tokens)
+        self.outcomes = Counter(self._ledger.over.values())
+        self.found = len(self._ledger.over)
+        order = list(range(len(cases)))
+        random.Random(f"order {spec.seed}").shuffle(order)
+        self._schedule = Schedule(
+            (n for n in order if n not in self._ledger.over),
+            tokens=expected.tokens,
+            rank=order.__getitem__,
+            homes=_Homes(self._ledger.has, homes),
+        )
+        self._past: list[Watch] = []  # of workers that are no more
+
+    @property
+    def title(self) -> str:
+        return self.engine.title
+
+    @property
+    def left(self) -> int:
+        """Requests that are not over."""
+        return self.total - len(self._ledger.over)
+
+    def journals(self) -> dict[str, Path]:
+        """By node."""
+        return {node: shard.path for node, shard in self._shards.items()}
+
+    def counted(self, node: str, n: int) -> bool:
+        """Whether a node's answer is the one that counts."""
+        return self._ledger.by.get(n) == node
+
+    def home(self, n: int) -> str | None:
+        """The node that has answered a request, or is to."""
+        return self._ledger.by.get(n) or self._ledger.has.get(n)
+
+    def has_work(self, node: str) -> bool:
+        """Whether an engine that were started there would have something to do."""
+        if node in self.given_up or not self.left:
+            return False
+        return bool(self._schedule.free or self._ledger.of(node))
+
+    def finished(self, nodes: Sequence[str]) -> bool:
+        """Whether nobody will do any more of it."""
+        return not self.left or all(node in self.given_up for node in nodes)
+
+    def join(self, node: str) -> Shard:
+        """A worker is to begin there; what is had of its journal."""
+        self.begun = True
+        self._schedule.join(node)
+        self._schedule.resume(node, self._ledger.of(node))
+        watch = Watch(engine=self.title, total=self.total)
+        self._there[node] = _There(shard=self._shards[node], watch=watch)
+        return self._shards[node]
+
+    def orders(self, node: str, *, last: bool) -> Orders:
+        """`last`: no other engine waits for the node."""
+        there = self._there[node]
+        given = self._schedule.give(node, there.room)
+        there.room -= len(given)
+        self._ledger.given(node, given)
+        keep = self._schedule.has(node)
+        idle = not keep and not self._schedule.unbegun(node)
+        there.closed = not self.left or (idle and not last)
+        return Orders(
+            keep=tuple(keep),
+            recalled=tuple(self._schedule.recalled(node)),
+            closed=there.closed,
+            have=there.shard.size,
+        )
+
+    def heard(self, node: str, news: News, now: float) -> bool:
+        """Whether the worker has ended and all is known of it. `now`: of our time.monotonic.
+
+        Raises ConfigError where what came is not what was to come.
+        """
+        there = self._there[node]
+        self._count(node, there.shard.grown(news.lines, news.size))
+        held = {*news.unbegun, *news.begun}
+        self._ledger.back(node, self._schedule.heard(node, held, news.unbegun))
+        there.room = news.room
+        news.watch.shift(now - news.now)
+        there.watch = news.watch
+        return news.end is not None and there.shard.size == news.size
+
+    def silent(self, node: str, seconds: float) -> None:
+        """Nothing was heard of it for so long."""
+        self._there[node].watch.state = f"no word for {seconds:.0f} s"
+
+    def leave(self, node: str) -> None:
+        """Its worker is no more; what it was to ask, it still is."""
+        there = self._there.pop(node, None)
+        if there is not None:
+            there.watch.in_flight = 0
+            self._past.append(there.watch)
+            self._schedule.leave(node)
+
+    def lost(self, node: str, why: str) -> None:
+        """And what it was to ask is anyone's."""
+        self.leave(node)
+        self._ledger.became(node, why)
+        self._ledger.back(node, self._ledger.of(node))
+
+    def give_up(self, node: str, error: Exception) -> None:
+        self.given_up[node] = error
+        self.lost(node, f"given up: {error}")
+
+    def watch(self) -> Watch:
+        """Of all nodes."""
+        watches = [*self._past, *(there.watch for there in self._there.values())]
+        state = self._state()
+        return together(self.title, self.total, self.found, self.outcomes, state, watches)
+
+    def watches(self) -> dict[str, Watch]:
+        """By node, of those that are at it."""
+        return {node: there.watch for node, there in self._there.items()}
+
+    def sync(self) -> None:
+        for shard in self._shards.values():
+            shard.sync()
+        self._ledger.sync()
+
+    def close(self) -> None:
+        for shard in self._shards.values():
+            shard.close()
+        self._ledger.close()
+
+    def _state(self) -> str:
+        if not self.left:
+            return "done"
+        states = dict.fromkeys(there.watch.state for there in self._there.values())
+        if not states:
+            return "given up" if self.given_up else "waiting"
+        return ", ".join(states)
+
+    def _catch_up(self, node: str, shard: Shard) -> None:
+        upto = self._ledger.upto.get(node, 0)
+        if shard.size < upto:
+            self._ledger.forgotten(node)
+            upto = 0
+        found = shard.found(upto)
+        self._ledger.ended(node, found.upto, found.ends)
+
+    def _count(self, node: str, found: Found) -> None:
+        for identity in found.identities:
+            self._require_same(node, identity)
+        tokens = {n: tokens for n, _, tokens in found.ends}
+        outcomes = {n: outcome for n, outcome, _ in found.ends}
+        for n in self._ledger.ended(node, found.upto, found.ends):
+            self._schedule.over(n)
+            self.outcomes[outcomes[n]] += 1
+            self.failures[node] = 0
+            if outcomes[n] == ANSWERED and tokens[n]:
+                self.expected.answered(n, tokens[n])
+
+    def _require_same(self, node: str, identity: Mapping[str, Any]) -> None:
+        if self._identity is None:
+            self._identity = identity
+        elif identity != self._identity:
+            raise ConfigError(
+                f"{self.title}: is {identity} on {node}, and was {dict(self._identity)} elsewhere"
+            )
+
+
+class _Homes(Mapping[int, str]):
+    """Where a request belongs: with whom it is to ask, or where another engine was asked it."""
+
+    def __init__(self, has: Mapping[int, str], before: Callable[[int], str | None]) -> None:
+        self._has, self._before = has, before
+
+    def __getitem__(self, n: int) -> str:
+        home = self._has.get(n) or self._before(n)
+        if home is None:
+            raise KeyError(n)
+        return home
+
+    def __iter__(self) -> Any:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
