@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from harness.base.errors import EnginediffError
 from harness.nodes import LostError, Node, SilentError
 from harness.runs.journal import NoRoomError
-from harness.runs.life import End
 from harness.runs.watch import Watch
 from harness.stop import Stop
 from harness.turn import Turn
@@ -22,6 +21,7 @@ from harness.worker import News
 
 TICK_S = 0.1  # between two exchanges with a node
 SYNC_S = 5.0
+SILENT_S = 5.0  # from which on it is said that a node is not heard of
 ABSENT_S = 120.0  # without any node at work, until those that are away are not waited for
 LONGEST_BACKOFF_S = 60.0
 Announce = Callable[[str], None]
@@ -105,12 +105,11 @@ class Lead:
 
     def _work(self, node: Node, turn: Turn) -> None:
         """An engine at a node, for as long as there is something to do."""
-        done = False
         try:
             with self._lock:
                 shard = turn.join(node.name)
             node.begin(turn.engine, turn.n, shard)
-            done = self._until_ended(node, turn)
+            self._until_ended(node, turn)
         except LostError as error:
             self._lost(node, turn, error)
         except NoRoomError:
@@ -118,13 +117,13 @@ class Lead:
         except EnginediffError as error:
             self._give_up(node, turn, error)
         finally:
-            node.close(done=done)
+            node.close()
             with self._lock:
                 turn.leave(node.name)
 
-    def _until_ended(self, node: Node, turn: Turn) -> bool:
-        """Whether it has done all that it was to. Raises what made it end otherwise."""
-        heard = time.monotonic()
+    def _until_ended(self, node: Node, turn: Turn) -> None:
+        """Returns when its worker has ended, or is left. Raises what made it end otherwise."""
+        heard, told = time.monotonic(), False
         while True:
             if self._stop.is_set():
                 node.stop()
@@ -136,27 +135,29 @@ class Lead:
             try:
                 news = node.exchange(orders)
             except SilentError:
+                silent_s = time.monotonic() - heard
                 with self._lock:
-                    turn.silent(node.name, time.monotonic() - heard)
+                    turn.silent(node.name, silent_s)
                 if self._stop.is_set():
-                    return False
+                    return
+                if silent_s > SILENT_S and not told:
+                    told = True
+                    self._announce(f"{node.name}: no word for {silent_s:.0f} s; it may be at work")
                 continue
+            if told:
+                told = False
+                silent_s = time.monotonic() - heard
+                self._announce(f"{node.name}: answers again, after {silent_s:.0f} s")
             heard = self._busy_at = time.monotonic()
             self._tell(node, news)
             with self._lock:
                 over = turn.heard(node.name, news, heard)
             if over:
-                return self._ended(news)
+                _require_good(news)
+                return
             if len(news.lines) < news.size - orders.have:
                 continue  # there is more to fetch
             time.sleep(TICK_S)
-
-    def _ended(self, news: News) -> bool:
-        if news.bug is not None:
-            raise RuntimeError(f"on a node:\n{news.bug}")
-        if news.problem is not None:
-            raise news.problem
-        return news.end is End.DONE
 
     def _lost(self, node: Node, turn: Turn, error: LostError) -> None:
         with self._lock:
@@ -184,3 +185,11 @@ class Lead:
     def _tell(self, node: Node, news: News) -> None:
         for said in news.said:
             self._announce(said if len(self._nodes) == 1 else f"{node.name}: {said}")
+
+
+def _require_good(news: News) -> None:
+    """Raises what made a worker end."""
+    if news.bug is not None:
+        raise RuntimeError(f"on a node:\n{news.bug}")
+    if news.problem is not None:
+        raise news.problem

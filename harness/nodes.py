@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness import prepared
 from harness.base.errors import EnginediffError
 from harness.prepared import Prepared
 from harness.runs.plan import Cases
@@ -43,12 +42,12 @@ class Node(Protocol):
     name: str
     fetched: bool  # whether its journal is elsewhere than in the run's directory
 
-    def prepared(self, spec: RunSpec, announce: Announce) -> list[Prepared]:
-        """Everything that its engines need there: files, environments. Raises EnginediffError."""
-        ...
-
     def present(self) -> bool:
         """Whether a worker could be begun there now."""
+        ...
+
+    def enter(self, run: str) -> None:
+        """The run's id, by which the node's own files are named. Before the first worker."""
         ...
 
     def begin(self, engine: Prepared, n: int, shard: Shard) -> None:
@@ -66,8 +65,12 @@ class Node(Protocol):
         """The worker is to end soon; its news say when it has."""
         ...
 
-    def close(self, *, done: bool) -> None:
-        """Nothing is asked there any more; `done`: and all that its worker wrote is safe."""
+    def close(self) -> None:
+        """Its worker is ended, if it can be reached."""
+        ...
+
+    def forget(self) -> None:
+        """All that was written there is safe elsewhere."""
         ...
 
 
@@ -82,8 +85,8 @@ class Here:
     fetched: bool = False
     _worker: Worker | None = field(default=None, init=False)
 
-    def prepared(self, spec: RunSpec, announce: Announce) -> list[Prepared]:
-        return [prepared.engine(spec, self.cases, n, announce) for n in range(len(spec.engines))]
+    def enter(self, run: str) -> None:
+        del run
 
     def present(self) -> bool:
         return True
@@ -107,9 +110,11 @@ class Here:
         if self._worker is not None:
             self._worker.stop()
 
-    def close(self, *, done: bool) -> None:
-        del done
+    def close(self) -> None:
         if self._worker is not None:
             self._worker.stop()
             self._worker.join(CLOSE_S)
             self._worker = None
+
+    def forget(self) -> None:
+        """It is all in the run's directory."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import platform
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness import prepared
+from harness import prepared, survey
 from harness.base import atomic
 from harness.base.errors import ConfigError
 from harness.base.home import home
@@ -56,16 +56,17 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
     spec = specs.load(path)
     cases = prepared.cases(spec)
     folder = (chosen or folders.place(home() / "runs", path, spec)).absolute()
-    nodes: list[Node] = [Here(spec=spec, cases=cases, folder=folder)]
-    engines = nodes[0].prepared(spec, terminal.announce)
     stop = Stop(terminal.announce)
     leads = list[Lead]()
     with (
+        _nodes(spec, cases, folder, stop, terminal.announce) as (nodes, engines),
         metrics.served(lambda: [w for lead in leads for w in lead.watches()], port) as url,
         folders.held(folder, path, spec),
         ExitStack() as opened,
     ):
-        folders.require_same(folder, _provenance(spec, cases, engines))
+        run_id = folders.require_same(folder, _provenance(spec, cases, engines))
+        for node in nodes:
+            node.enter(run_id)
         _announce_long(folder, terminal.announce)
         turns = list[Turn]()
         for engine in engines:
@@ -79,7 +80,30 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
         with status.told(folder, lead.watches, url, terminal.show):
             stopped = lead.run()
         _refuse_all_wrong(turns)
+        if not any(turn.left for turn in turns):
+            for turn in turns:
+                turn.sync()
+            for node in nodes:
+                node.forget()
         return _report(spec, cases, turns, folder, stopped=stopped)
+
+
+@contextmanager
+def _nodes(
+    spec: RunSpec, cases: Cases, folder: Path, stop: Stop, announce: Announce
+) -> Generator[tuple[Sequence[Node], Sequence[Prepared]]]:
+    """Where a spec's engines are asked, and these as they are there: the same on all nodes."""
+    if spec.nodes == (LOCAL,):
+        engines = [prepared.engine(spec, cases, n, announce) for n in range(len(spec.engines))]
+        yield [Here(spec=spec, cases=cases, folder=folder)], engines
+        return
+    from harness import cluster  # Ray is an extra, and takes a second
+
+    with cluster.opened(spec.nodes, stop.is_set) as servers:
+        announce(f"looking at {', '.join(spec.nodes)}")
+        surveys = cluster.surveyed(servers, spec)
+        survey.require_agreed(surveys, survey.needed_gb(spec, len(cases), len(servers)), announce)
+        yield servers, [one.prepared for one in surveys[0].engines if one.prepared is not None]
 
 
 def _turn(

@@ -1,10 +1,14 @@
-"""How many tokens an answer will take: what its suite says before any came, and what came since.
-Pure.
+"""How many tokens an answer will take: what its suite says, and what came of its task since. Pure.
 
-A task's expectation is the mean of its own answers, drawn towards those of its kind (its suite, and
-whether it is thought about), and these towards what the suite says: each step counts as so many
-answers (empirical Bayes with fixed weights). Only answers that are over count, and the longest are
-over last: while a run goes on, expectations are too short, for all tasks of a kind alike.
+A task's expectation is the mean of its own answers, drawn towards what the suite says of it, which
+counts as one answer (empirical Bayes with a fixed weight).
+
+Trade-offs accepted: nothing is learned of a kind of tasks from its other tasks. Only answers that
+are over count, and the longest are over last: while a run goes on, such a mean is too short, and
+tasks of which no answer is over yet are drawn to it, though these are the longest. On KVV's plan
+over four nodes a run took 8 to 9 % longer than the lower bound with it and 4 to 6 % without, where
+suites say what is about right. Where all suites say the same, it was 10 % with it and 16 to 21 %
+without: a suite's word matters.
 """
 
 from __future__ import annotations
@@ -14,21 +18,16 @@ from dataclasses import dataclass
 
 from harness.runs.plan import Cases
 
-SUITES_WORD = 4.0  # answers that what a suite says of its tasks counts as
-KINDS_WORD = 1.0  # that its kind's mean counts as for one task
+SUITES_WORD = 1.0  # answers that what a suite says of a task counts as
 
 
 @dataclass(slots=True)
 class _Seen:
-    tokens: float = 0.0
+    tokens: int = 0
     answers: int = 0
 
-    def drawn_to(self, mean: float, weight: float) -> float:
-        return (weight * mean + self.tokens) / (weight + self.answers)
 
-    def add(self, tokens: int) -> None:
-        self.tokens += tokens
-        self.answers += 1
+NONE = _Seen()
 
 
 class Expected:
@@ -36,23 +35,17 @@ class Expected:
 
     def __init__(self, cases: Cases) -> None:
         self._cases = cases
-        self._kinds: dict[object, _Seen] = defaultdict(_Seen)
-        self._tasks: dict[object, _Seen] = defaultdict(_Seen)
-        self.answers = 0  # that have been told
+        self._tasks: dict[tuple[str, str], _Seen] = defaultdict(_Seen)
 
     def answered(self, n: int, tokens: int) -> None:
-        kind, task = self._named(n)
-        self._kinds[kind].add(tokens)
-        self._tasks[task].add(tokens)
-        self.answers += 1
+        asked, task, _ = self._cases.at(n)
+        seen = self._tasks[asked.suite.name, task.id]
+        seen.tokens += tokens
+        seen.answers += 1
 
     def tokens(self, n: int) -> float:
         """That the answer of request `n` is expected to take."""
         asked, task, _ = self._cases.at(n)
-        kind, name = self._named(n)
-        mean = self._kinds[kind].drawn_to(asked.suite.tokens(task), SUITES_WORD)
-        return self._tasks[name].drawn_to(mean, KINDS_WORD)
-
-    def _named(self, n: int) -> tuple[object, object]:
-        asked, task, _ = self._cases.at(n)
-        return (asked.suite.name, task.chat.thinking), (asked.suite.name, task.id)
+        seen = self._tasks.get((asked.suite.name, task.id), NONE)
+        word = SUITES_WORD * asked.suite.tokens(task)
+        return (word + seen.tokens) / (SUITES_WORD + seen.answers)

@@ -71,15 +71,16 @@ def holder(folder: Path) -> int | None:
     return None
 
 
-def require_same(folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Writes down what decides a run beside its spec; refuses to go on with anything else.
+def require_same(folder: Path, provenance: Mapping[str, Any]) -> str:
+    """Writes down what decides a run beside its spec; refuses to go on with anything else. The
+    run's id, of when it was begun.
 
     Pins and suites are named in a spec, and may be other ones by now. Raises ConfigError.
     """
     path = folder / PROVENANCE
     if not path.exists():
         atomic.write_bytes(path, orjson.dumps(provenance, option=orjson.OPT_INDENT_2))
-        return
+        return provenance["run"]
     before = orjson.loads(path.read_bytes())
     changed = [
         f"{key}: {before['decides'].get(key, 'nothing')} became {value}"
@@ -91,6 +92,7 @@ def require_same(folder: Path, provenance: Mapping[str, Any]) -> None:
             f"{folder}: was begun with something else, and would mix both:\n"
             + "\n".join(f"  {line}" for line in changed)
         )
+    return before.get("run", provenance["spec"])
 
 
 def _strange(folder: Path) -> bool:

@@ -156,6 +156,18 @@ def _told(tell: Callable[[dict[str, Any]], object], line: dict[str, Any], path: 
         ) from error
 
 
+def chain_at(path: Path, end: int) -> bytes:
+    """Of the line that ends there; nothing where none does."""
+    if end == 0:
+        return bytes(CHAIN_BYTES)
+    with path.open("rb") as file:
+        file.seek(max(0, end - TAIL_BYTES))
+        tail = file.read(TAIL_BYTES)
+    if len(tail) < TAIL_BYTES or not tail.startswith(TAIL) or not tail.endswith(b'"}\n'):
+        return b""
+    return bytes.fromhex(tail[len(TAIL) : -3].decode())
+
+
 def bodies(path: Path, start: int, end: int) -> Generator[bytes]:
     """Whole lines between two places where one begins, without their chains, which are believed."""
     with path.open("rb", buffering=READ_BYTES) as file:

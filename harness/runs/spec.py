@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Generator, Mapping
+import re
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from harness.base.errors import ConfigError
 SCHEMA = 1
 TRANSPORTS = ("aiohttp", "openai")
 LOCAL = "local"  # this machine
+NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NO_NODES = ("ledger",)  # a file beside those that nodes are the names of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +108,7 @@ def load(path: Path) -> RunSpec:
 
 def differences(one: RunSpec, other: RunSpec) -> list[str]:
     """Each key that differs, with both values, in the order of the file."""
-    before, after = dict(_flat(asdict(one), "")), dict(_flat(asdict(other), ""))
+    before, after = dict(flat(asdict(one), "")), dict(flat(asdict(other), ""))
     return [
         f"{key}: {_shown(before, key)} became {_shown(after, key)}"
         for key in dict.fromkeys((*before, *after))
@@ -118,8 +121,7 @@ def _wrong(spec: RunSpec) -> Generator[str]:
         yield f"schema is {spec.schema}; it must be {SCHEMA}"
     if spec.transport not in TRANSPORTS:
         yield f"transport is {spec.transport!r}; it must be one of {', '.join(TRANSPORTS)}"
-    if spec.nodes != (LOCAL,):
-        yield f'nodes is {list(spec.nodes)}; it must be ["{LOCAL}"]: a run takes one node'
+    yield from _wrong_nodes(spec.nodes)
     suites = [(one.name,) for one in spec.suites]
     engines = [(_same(one.name), *one.changes) for one in spec.engines]
     for key, named in (("suites", suites), ("engines", engines)):
@@ -155,18 +157,31 @@ def _wrong(spec: RunSpec) -> Generator[str]:
         yield "override_reason is empty; it must say why the sampling contract is not kept"
 
 
+def _wrong_nodes(nodes: Sequence[str]) -> Generator[str]:
+    if not nodes:
+        yield f'nodes: there is none; ["{LOCAL}"] is this machine'
+    if LOCAL in nodes and len(nodes) > 1:
+        yield f'nodes is {list(nodes)}; "{LOCAL}" is this machine, without others'
+    for place, node in enumerate(nodes):
+        if node in nodes[:place]:
+            yield f"nodes: {node!r} stands twice"
+        if not NODE.fullmatch(node) or node in NO_NODES:
+            yield f"nodes: {node!r} is no name of a node: letters, digits, dots and dashes"
+
+
 def _same(name: str) -> str:
     """A URL as it is asked, however it is written."""
     return str(address(name)) if "://" in name else name
 
 
-def _flat(value: Any, key: str) -> Generator[tuple[str, Any]]:
+def flat(value: Any, key: str) -> Generator[tuple[str, Any]]:
+    """Every leaf of a nested table that holds something, by its key, from `key` on."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _flat(inner, f"{key}.{name}" if key else name)
+            yield from flat(inner, f"{key}.{name}" if key else name)
     elif isinstance(value, (list, tuple)):
         for place, inner in enumerate(value):
-            yield from _flat(inner, f"{key}[{place}]")
+            yield from flat(inner, f"{key}[{place}]")
     elif value is not None:
         yield key, value
 

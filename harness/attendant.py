@@ -1,0 +1,148 @@
+"""What a server of a cluster does for a run: an actor of Ray there, which only `cluster` knows.
+
+Its journals are its own, under `$ENGINEDIFF_HOME/shards/<run>`, until whoever leads has them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import doctor, prepared, survey
+from harness.base.errors import ConfigError, LaunchError
+from harness.base.home import home
+from harness.doctor import Diagnosis
+from harness.prepared import Prepared
+from harness.runs import journal
+from harness.runs.plan import Cases
+from harness.runs.spec import RunSpec
+from harness.survey import EngineThere, Facts
+from harness.worker import Errand, News, Orders, Worker
+
+STOP_S = 30.0  # for a worker that is to end, its engine included
+TAKEN_S = 60.0  # for the actor of a driver that was killed to be gone
+POLL_S = 0.1
+
+
+class Attendant:
+    """One server's; one worker at a time."""
+
+    def __init__(self) -> None:
+        self._spec: RunSpec | None = None
+        self._cases: Cases | None = None
+        self._engines: tuple[EngineThere, ...] = ()
+        self._worker: Worker | None = None
+        self._working_on: tuple[str, int] | None = None
+        self._locks: dict[str, int] = {}
+
+    def clock(self) -> float:
+        return survey.clock()
+
+    def facts(self) -> Facts:
+        return survey.facts()
+
+    def engines(self, spec: RunSpec) -> tuple[EngineThere, ...]:
+        """Verified and built, for the workers to come."""
+        self._spec, self._cases = spec, prepared.cases(spec)
+        self._engines = survey.engines(spec, self._cases, lambda _: None)
+        return self._engines
+
+    def diagnose(
+        self, names: Sequence[str], changes: Sequence[str], profile: str | None
+    ) -> list[Diagnosis]:
+        """Of pins; of the server alone where none is named."""
+        if not names:
+            return [doctor.of_node(profile)]
+        return doctor.of_pins(names, changes, profile, lambda _: None)
+
+    def chain_at(self, run: str, n: int, end: int) -> bytes:
+        """Of its journal's line that ends there; nothing where none does."""
+        path = self._journal(run, n)
+        if end == 0 or not path.exists() or path.stat().st_size < end:
+            return b""
+        return journal.chain_at(path, end)
+
+    def restore(self, run: str, n: int, at: int, lines: bytes) -> None:
+        """Its journal is what whoever leads has of it. `at`: 0, and then as far as it is."""
+        path = self._journal(run, n)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if at == 0 and path.exists():
+            path.replace(path.with_suffix(f".strange-{time.time_ns()}"))
+        with path.open("ab") as file:
+            file.truncate(at)
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def begin(self, run: str, n: int) -> None:
+        """A worker for the `n`-th engine; where it is there already, it stays.
+
+        Raises ConfigError, or LaunchError where another driver's worker does not end.
+        """
+        if self._worker is not None and self._working_on == (run, n):
+            return
+        self.end()
+        assert self._spec is not None and self._cases is not None
+        errand = Errand(
+            spec=self._spec,
+            cases=self._cases,
+            engine=self._prepared(n),
+            journal=self._journal(run, n),
+            log=self._journal(run, n).with_suffix(".log"),
+        )
+        self._worker, self._working_on = Worker(errand, fetched=True), (run, n)
+
+    def exchange(self, orders: Orders) -> News:
+        assert self._worker is not None
+        return self._worker.exchange(orders)
+
+    def stop(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+
+    def end(self) -> None:
+        """Its worker, and the engine of it."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker.join(STOP_S)
+            self._worker = self._working_on = None
+
+    def forget(self, run: str) -> None:
+        self.end()
+        shutil.rmtree(home() / "shards" / run, ignore_errors=True)
+
+    def take(self, run: str) -> None:
+        """The run's files here are this process's, as soon as no other works on them.
+
+        Raises LaunchError where another still does after a minute.
+        """
+        if run in self._locks:
+            return
+        folder = home() / "shards" / run
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        began = time.monotonic()
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() - began > TAKEN_S:
+                    os.close(lock)
+                    raise LaunchError(f"{folder}: another process still works there") from None
+                time.sleep(POLL_S)
+                continue
+            self._locks[run] = lock
+            return
+
+    def _prepared(self, n: int) -> Prepared:
+        there = self._engines[n]
+        if there.prepared is None:
+            raise there.error or ConfigError(f"{there.name}: is not prepared")
+        return there.prepared
+
+    def _journal(self, run: str, n: int) -> Path:
+        return home() / "shards" / run / f"{self._prepared(n).file}.jsonl"

@@ -1,0 +1,268 @@
+"""Servers of a Ray cluster as a run's nodes: one actor on each. Only this module imports ray.
+
+A server is named by its label `enginediff-node`, by a resource of that name, by its host name or
+address: `ray start --labels enginediff-node=server-a`.
+
+Ray tells a death from a cut, after a while: until it says that a server is dead, no word from it
+means that it may be at work, and what it was given stays its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from harness.attendant import Attendant
+from harness.base.errors import ConfigError, EnginediffError
+from harness.doctor import Diagnosis
+from harness.nodes import LostError, SilentError
+from harness.prepared import Prepared
+from harness.runs.shard import Shard
+from harness.runs.spec import RunSpec
+from harness.survey import EngineThere, Facts, Survey
+from harness.worker import News, Orders
+
+try:
+    import ray
+    from ray import exceptions
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+except ImportError as error:
+    raise ConfigError(
+        "nodes other than local are servers of a Ray cluster, and ray is not installed: "
+        'pip install "enginediff[ray]"'
+    ) from error
+
+LABEL = "enginediff-node"
+WORD_S = 2.0  # within which an exchange is answered, or there was no word
+AGAIN_S = 0.5
+RESTORED_BYTES = 4 << 20  # of a journal, at a time
+Announce = Callable[[str], None]
+
+
+class Remote:
+    """A server. Its threads: the one that minds it, and that of the survey before."""
+
+    fetched = True
+
+    def __init__(self, name: str, stopped: Callable[[], bool]) -> None:
+        """`stopped`: whether nobody waits for an answer any more."""
+        self.name, self._stopped = name, stopped
+        self._actor: Any = None
+        self._run = ""
+        self._spec: RunSpec | None = None  # surveyed there
+        self._before: RunSpec | None = None  # the same, of its life before
+        self._hashes: tuple[str | None, ...] = ()
+        self._pending: Any = None  # an exchange that was not answered yet
+
+    def present(self) -> bool:
+        """Raises LostError where Ray itself cannot be asked."""
+        if self._actor is None:
+            place = _alive().get(self.name)
+            if place is None:
+                return False
+            pinned = NodeAffinitySchedulingStrategy(place, soft=False)
+            made = ray.remote(Attendant).options(
+                num_cpus=0, max_restarts=0, max_concurrency=8, scheduling_strategy=pinned
+            )
+            self._actor = made.remote()
+        return True
+
+    def survey(self, spec: RunSpec) -> Survey:
+        """What it is, and the engines of a spec, verified and built. Takes minutes."""
+        engines: tuple[EngineThere, ...] = self._called("engines", spec)
+        self._spec = spec
+        self._hashes = tuple(one.prepared and one.prepared.hash for one in engines)
+        return Survey(
+            node=self.name, facts=self.facts(), engines=engines, clock_ahead_s=self.ahead_s()
+        )
+
+    def facts(self) -> Facts:
+        return self._called("facts")
+
+    def diagnose(
+        self, names: Sequence[str], changes: Sequence[str], profile: str | None
+    ) -> list[Diagnosis]:
+        return self._called("diagnose", list(names), list(changes), profile)
+
+    def ahead_s(self) -> float:
+        """How far its clock is ahead of ours, give or take half of what the answer took."""
+        before = time.time()
+        there = self._called("clock")
+        return there - (before + time.time()) / 2
+
+    def enter(self, run: str) -> None:
+        self._run = run
+
+    def begin(self, engine: Prepared, n: int, shard: Shard) -> None:
+        del engine  # it has its own, of the same hash
+        if self._spec is None:
+            self._survey_again()
+        self._called("take", self._run)
+        if shard.size and self._called("chain_at", self._run, n, shard.size) != shard.chain:
+            self._restore(n, shard)
+        self._called("begin", self._run, n)
+
+    def exchange(self, orders: Orders) -> News:
+        if self._pending is None:
+            self._pending = self._actor.exchange.remote(orders)
+        try:
+            news: News = _answer(self._pending, WORD_S)
+        except exceptions.GetTimeoutError as error:
+            raise SilentError(f"{self.name}: no word") from error
+        except SilentError:
+            self._pending = None  # it may not have reached it
+            time.sleep(AGAIN_S)
+            raise
+        except LostError:
+            self._lose()
+            raise
+        self._pending = None
+        return news
+
+    def stop(self) -> None:
+        if self._actor is not None:
+            self._actor.stop.remote()
+
+    def close(self) -> None:
+        self._pending = None
+        if self._actor is not None:
+            with contextlib.suppress(LostError, SilentError):
+                self._called("end")
+
+    def forget(self) -> None:
+        if self._actor is not None:
+            with contextlib.suppress(LostError, SilentError, exceptions.GetTimeoutError):
+                _answer(self._actor.forget.remote(self._run), WORD_S)
+
+    def _survey_again(self) -> None:
+        """A server that has come back is to be what it was. Raises ConfigError."""
+        assert self._before is not None
+        hashes = self._hashes
+        there = self.survey(self._before)
+        for one, before in zip(there.engines, hashes, strict=True):
+            if one.error is not None:
+                raise one.error
+            if one.prepared is not None and one.prepared.hash != before:
+                raise ConfigError(f"{self.name}: {one.name} is another pin since it is back")
+
+    def _restore(self, n: int, shard: Shard) -> None:
+        with shard.path.open("rb") as file:
+            while piece := file.read(min(RESTORED_BYTES, shard.size - file.tell())):
+                at = file.tell() - len(piece)
+                self._called("restore", self._run, n, at, piece)
+
+    def _called(self, method: str, *given: Any) -> Any:
+        """However long it takes, through cuts too: what is called may be called again.
+
+        Raises LostError, SilentError where nobody waits any more, or what it raised.
+        """
+        if not self.present():
+            raise LostError(f"{self.name}: is not in the cluster")
+        asked = getattr(self._actor, method).remote(*given)
+        while True:
+            try:
+                return _answer(asked, WORD_S)
+            except exceptions.GetTimeoutError:
+                if self._stopped():
+                    raise SilentError(f"{self.name}: no word") from None
+            except SilentError:
+                time.sleep(AGAIN_S)
+                asked = getattr(self._actor, method).remote(*given)
+            except LostError:
+                self._lose()
+                raise
+
+    def _lose(self) -> None:
+        self._actor = self._pending = None
+        self._before, self._spec = self._spec or self._before, None
+
+
+def surveyed(nodes: Sequence[Remote], spec: RunSpec) -> list[Survey]:
+    """All at once. Raises what the first of them raises."""
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        asked = [pool.submit(node.survey, spec) for node in nodes]
+        return [one.result() for one in asked]
+
+
+@contextmanager
+def opened(names: Sequence[str] | None, stopped: Callable[[], bool]) -> Generator[list[Remote]]:
+    """The cluster that this machine is in, or that RAY_ADDRESS names; None: all of its servers.
+
+    Ray prints of its own accord, on stdout too, which is kept for results. Raises ConfigError.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"no Ray cluster can be joined from here: {_brief(error)}\nstart one: ray start "
+                f"--head --labels {LABEL}=NAME, and on each other server ray start --address=..."
+            ) from error
+        try:
+            known = _alive()
+            for name in names or ():
+                if name not in known:
+                    raise ConfigError(
+                        f"nodes: {name!r} is not in the Ray cluster; there are "
+                        f"{', '.join(sorted(_named()))}"
+                    )
+            yield [Remote(name, stopped) for name in names or sorted(_named())]
+        finally:
+            ray.shutdown()
+
+
+def version() -> str:
+    return ray.__version__
+
+
+def _named() -> dict[str, str]:
+    """Servers that are alive, each by its first name -> Ray's id of it."""
+    return {_names(node)[0]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
+def _alive() -> dict[str, str]:
+    """Every name of each server that is alive -> Ray's id of it."""
+    found: dict[str, str] = {}
+    for node in ray.nodes():
+        if node["Alive"]:
+            for name in _names(node):
+                found[name] = node["NodeID"]
+    return found
+
+
+def _names(node: Mapping[str, Any]) -> list[str]:
+    label: str = node["Labels"].get(LABEL, "")
+    own = [name for name in node["Resources"] if not name.startswith(("node:", *COMMON))]
+    names = [label, *sorted(own), node["NodeManagerHostname"], node["NodeManagerAddress"]]
+    return [name for name in names if name]
+
+
+COMMON = ("CPU", "GPU", "memory", "object_store_memory", "accelerator_type:")
+
+
+def _answer(asked: Any, within_s: float) -> Any:
+    """Raises GetTimeoutError, LostError, SilentError, or what the actor raised."""
+    try:
+        return ray.get(asked, timeout=within_s)
+    except exceptions.GetTimeoutError:
+        raise
+    except exceptions.RayTaskError as error:
+        if isinstance(error.cause, EnginediffError):
+            raise error.cause from None
+        raise RuntimeError(f"on a server:\n{error}") from error
+    except exceptions.ActorUnavailableError as error:
+        raise SilentError(_brief(error)) from error
+    except (exceptions.RayActorError, exceptions.ActorUnschedulableError) as error:
+        raise LostError(_brief(error)) from error
+
+
+def _brief(error: BaseException) -> str:
+    """What Ray says, without the many lines that it adds."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines)[:500]
