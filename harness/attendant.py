@@ -12,16 +12,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import doctor, prepared, survey
+from harness import checkup, doctor, prepared, survey
 from harness.base.errors import ConfigError, LaunchError
 from harness.base.home import home
+from harness.checkup import Checkup, Question
 from harness.doctor import Diagnosis
+from harness.follower import Follower
 from harness.prepared import Prepared
 from harness.runs import journal
 from harness.runs.plan import Cases
 from harness.runs.spec import RunSpec
 from harness.survey import EngineThere, Facts
 from harness.worker import Errand, News, Orders, Worker
+from launchers import joining
+from launchers.pins import LoadedPin
 
 STOP_S = 30.0  # for a worker that is to end, its engine included
 TAKEN_S = 60.0  # for the actor of a driver that was killed to be gone
@@ -36,6 +40,7 @@ class Attendant:
         self._cases: Cases | None = None
         self._engines: tuple[EngineThere, ...] = ()
         self._worker: Worker | None = None
+        self._follower: Follower | None = None
         self._working_on: tuple[str, int] | None = None
         self._locks: dict[str, int] = {}
 
@@ -44,6 +49,9 @@ class Attendant:
 
     def facts(self) -> Facts:
         return survey.facts()
+
+    def checkup(self, question: Question) -> Checkup:
+        return checkup.checkup(question)
 
     def engines(self, spec: RunSpec) -> tuple[EngineThere, ...]:
         """Verified and built, for the workers to come."""
@@ -54,10 +62,10 @@ class Attendant:
     def diagnose(
         self, names: Sequence[str], changes: Sequence[str], profile: str | None
     ) -> list[Diagnosis]:
-        """Of pins; of the server alone where none is named."""
+        """Of pins what is of this server; of the server alone where none is named."""
         if not names:
             return [doctor.of_node(profile)]
-        return doctor.of_pins(names, changes, profile, lambda _: None)
+        return doctor.of_pins_here(names, changes, profile)
 
     def chain_at(self, run: str, n: int, end: int) -> bytes:
         """Of its journal's line that ends there; nothing where none does."""
@@ -78,8 +86,9 @@ class Attendant:
             file.flush()
             os.fsync(file.fileno())
 
-    def begin(self, run: str, n: int) -> None:
-        """A worker for the `n`-th engine; where it is there already, it stays.
+    def begin(self, run: str, n: int, own: str) -> None:
+        """A worker for the `n`-th engine; where it is there already, it stays. `own`: this node's
+        address, at which others find an engine that takes several.
 
         Raises ConfigError, or LaunchError where another driver's worker does not end.
         """
@@ -91,8 +100,9 @@ class Attendant:
             spec=self._spec,
             cases=self._cases,
             engine=self._prepared(n),
+            placed=self._placed(n, 0, own, own),
             journal=self._journal(run, n),
-            log=self._journal(run, n).with_suffix(".log"),
+            log=self._log(run, n),
         )
         self._worker, self._working_on = Worker(errand, fetched=True), (run, n)
 
@@ -105,11 +115,25 @@ class Attendant:
             self._worker.stop()
 
     def end(self) -> None:
-        """Its worker, and the engine of it."""
+        """Its worker, and the engine of it; its part of another's."""
+        if self._follower is not None:
+            self._follower.end()
+            self._follower = self._working_on = None
         if self._worker is not None:
             self._worker.stop()
             self._worker.join(STOP_S)
             self._worker = self._working_on = None
+
+    def follow(self, run: str, n: int, life: str, rank: int, head: str, own: str) -> str:
+        """This node's part of an engine that `head` leads, of that launch of it. Why it has ended,
+        where it has. Raises LaunchError where it cannot be started."""
+        if self._follower is None or self._working_on != (run, n):
+            self.end()
+            placed = self._placed(n, rank, head, own)
+            assert placed is not None
+            self._follower = Follower(placed, self._log(run, n))
+            self._working_on = run, n
+        return self._follower.keep(life)
 
     def forget(self, run: str) -> None:
         self.end()
@@ -143,6 +167,15 @@ class Attendant:
         if there.prepared is None:
             raise there.error or ConfigError(f"{there.name}: is not prepared")
         return there.prepared
+
+    def _placed(self, n: int, rank: int, head: str, own: str) -> LoadedPin | None:
+        loaded = self._prepared(n).loaded
+        if loaded is None or joining.nodes(loaded) == 1:
+            return loaded
+        return joining.placed(loaded, joining.here(rank, head, own))
+
+    def _log(self, run: str, n: int) -> Path:
+        return self._journal(run, n).with_suffix(".log")
 
     def _journal(self, run: str, n: int) -> Path:
         return home() / "shards" / run / f"{self._prepared(n).file}.jsonl"

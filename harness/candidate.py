@@ -75,8 +75,12 @@ def is_url(name: str) -> bool:
     return "://" in name
 
 
-def prepared(name: str, changes: Sequence[str], announce: Announce = silent) -> LoadedPin | None:
+def prepared(
+    name: str, changes: Sequence[str], announce: Announce = silent, *, joined: bool = False
+) -> LoadedPin | None:
     """The pin, its model verified; None for a URL. Everything that can be refused cheaply is.
+
+    `joined`: other nodes do their parts of a pin that takes several.
 
     A large model is read whole the first time, which `announce` tells of; then it is known.
     """
@@ -87,7 +91,7 @@ def prepared(name: str, changes: Sequence[str], announce: Announce = silent) -> 
         return None
     unread = pins.read(name, changes)
     launcher(unread.pin.engine.name)
-    fitting.require_launchable(unread)
+    fitting.require_launchable(unread, joined=joined)
     loaded = pins.load(name, changes, announce)
     fitting.require_files(loaded)
     pins.verify_model(loaded, announce)

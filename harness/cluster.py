@@ -13,6 +13,7 @@ import contextlib
 import io
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import Any
 
 from harness.attendant import Attendant
 from harness.base.errors import ConfigError, EnginediffError
+from harness.checkup import Checkup, Place, Question
 from harness.doctor import Diagnosis
 from harness.nodes import LostError, SilentError
 from harness.prepared import Prepared
@@ -53,6 +55,7 @@ class Remote:
     def __init__(self, name: str, stopped: Callable[[], bool]) -> None:
         """`stopped`: whether nobody waits for an answer any more."""
         self.name, self._stopped = name, stopped
+        self.address = ""  # since it was present
         self._actor: Any = None
         self._run = ""
         self._spec: RunSpec | None = None  # surveyed there
@@ -66,7 +69,8 @@ class Remote:
             place = _alive().get(self.name)
             if place is None:
                 return False
-            pinned = NodeAffinitySchedulingStrategy(place, soft=False)
+            self.address = place["NodeManagerAddress"]
+            pinned = NodeAffinitySchedulingStrategy(place["NodeID"], soft=False)
             made = ray.remote(Attendant).options(
                 num_cpus=0, max_restarts=0, max_concurrency=8, scheduling_strategy=pinned
             )
@@ -85,6 +89,9 @@ class Remote:
     def facts(self) -> Facts:
         return self._called("facts")
 
+    def checkup(self, question: Question) -> Checkup:
+        return self._called("checkup", question)
+
     def diagnose(
         self, names: Sequence[str], changes: Sequence[str], profile: str | None
     ) -> list[Diagnosis]:
@@ -101,29 +108,16 @@ class Remote:
 
     def begin(self, engine: Prepared, n: int, shard: Shard) -> None:
         del engine  # it has its own, of the same hash
-        if self._spec is None:
-            self._survey_again()
+        self.require_surveyed()
         self._called("take", self._run)
         if shard.size and self._called("chain_at", self._run, n, shard.size) != shard.chain:
             self._restore(n, shard)
-        self._called("begin", self._run, n)
+        self._called("begin", self._run, n, self.address)
 
     def exchange(self, orders: Orders) -> News:
         if self._pending is None:
             self._pending = self._actor.exchange.remote(orders)
-        try:
-            news: News = _answer(self._pending, WORD_S)
-        except exceptions.GetTimeoutError as error:
-            raise SilentError(f"{self.name}: no word") from error
-        except SilentError:
-            self._pending = None  # it may not have reached it
-            time.sleep(AGAIN_S)
-            raise
-        except LostError:
-            self._lose()
-            raise
-        self._pending = None
-        return news
+        return self._awaited(WORD_S)
 
     def stop(self) -> None:
         if self._actor is not None:
@@ -140,8 +134,42 @@ class Remote:
             with contextlib.suppress(LostError, SilentError, exceptions.GetTimeoutError):
                 _answer(self._actor.forget.remote(self._run), WORD_S)
 
-    def _survey_again(self) -> None:
+    def follow(self, n: int, life: str, rank: int, head: str) -> str:
+        """Its part of the `n`-th engine, which `head` leads, of that launch of it. Why it has ended,
+        where that is known.
+
+        Raises LostError, LaunchError where it cannot be started, SilentError.
+        """
+        if self._pending is None:
+            given = self._run, n, life, rank, head, self.address
+            self._pending = self._actor.follow.remote(*given)
+        return self._awaited(0.0)
+
+    def require_surveyed(self) -> None:
         """A server that has come back is to be what it was. Raises ConfigError."""
+        if self._spec is None:
+            self._survey_again()
+
+    def _awaited(self, within_s: float) -> Any:
+        """The answer that is pending; SilentError leaves it so, or forgets it where it is lost."""
+        try:
+            answer = _answer(self._pending, within_s)
+        except exceptions.GetTimeoutError as error:
+            raise SilentError(f"{self.name}: no word") from error
+        except SilentError:
+            self._pending = None  # it may not have reached it
+            time.sleep(AGAIN_S)
+            raise
+        except LostError:
+            self._lose()
+            raise
+        except BaseException:
+            self._pending = None
+            raise
+        self._pending = None
+        return answer
+
+    def _survey_again(self) -> None:
         assert self._before is not None
         hashes = self._hashes
         there = self.survey(self._before)
@@ -172,6 +200,8 @@ class Remote:
                 if self._stopped():
                     raise SilentError(f"{self.name}: no word") from None
             except SilentError:
+                if self._stopped():
+                    raise
                 time.sleep(AGAIN_S)
                 asked = getattr(self._actor, method).remote(*given)
             except LostError:
@@ -210,9 +240,9 @@ def opened(names: Sequence[str] | None, stopped: Callable[[], bool]) -> Generato
                 if name not in known:
                     raise ConfigError(
                         f"nodes: {name!r} is not in the Ray cluster; there are "
-                        f"{', '.join(sorted(_named()))}"
+                        f"{', '.join(_named())}"
                     )
-            yield [Remote(name, stopped) for name in names or sorted(_named())]
+            yield [Remote(name, stopped) for name in names or _named()]
         finally:
             ray.shutdown()
 
@@ -221,25 +251,56 @@ def version() -> str:
     return ray.__version__
 
 
-def _named() -> dict[str, str]:
-    """Servers that are alive, each by its first name -> Ray's id of it."""
-    return {_names(node)[0]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+def places() -> list[Place]:
+    """The servers that the cluster has, and those that it had. Inside `opened`."""
+    alive = _by_own_name()
+    found = {name: _place(name, node) for name, node in alive.items()}
+    again = {name for node in alive.values() for name in _names(node)}
+    for node in ray.nodes():
+        if not node["Alive"] and not again & set(_names(node)):
+            name = _names(node)[0]
+            found[name] = _place(name, node)
+    return [found[name] for name in sorted(found)]
 
 
-def _alive() -> dict[str, str]:
-    """Every name of each server that is alive -> Ray's id of it."""
-    found: dict[str, str] = {}
+def _place(name: str, node: Mapping[str, Any]) -> Place:
+    return Place(
+        name=name,
+        label=node["Labels"].get(LABEL, ""),
+        address=node["NodeManagerAddress"],
+        port=node["NodeManagerPort"],
+        alive=node["Alive"],
+    )
+
+
+def _named() -> list[str]:
+    """Each server that is alive."""
+    return sorted(_by_own_name())
+
+
+def _by_own_name() -> dict[str, Mapping[str, Any]]:
+    """Servers that are alive, each by the first of its names that no other has: a resource can be
+    that of many."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    count = Counter(name for node in alive for name in set(_names(node)))
+    return {next(name for name in _names(node) if count[name] == 1): node for node in alive}
+
+
+def _alive() -> dict[str, Mapping[str, Any]]:
+    """Servers that are alive, as Ray describes them, by each of their names."""
+    found: dict[str, Mapping[str, Any]] = {}
     for node in ray.nodes():
         if node["Alive"]:
             for name in _names(node):
-                found[name] = node["NodeID"]
+                found[name] = node
     return found
 
 
 def _names(node: Mapping[str, Any]) -> list[str]:
     label: str = node["Labels"].get(LABEL, "")
     own = [name for name in node["Resources"] if not name.startswith(("node:", *COMMON))]
-    names = [label, *sorted(own), node["NodeManagerHostname"], node["NodeManagerAddress"]]
+    where = node["NodeManagerHostname"], node["NodeManagerAddress"], node["NodeID"]
+    names = [label, *sorted(own), *where]
     return [name for name in names if name]
 
 

@@ -70,16 +70,46 @@ def of_pins(
 ) -> list[Diagnosis]:
     """Raises ConfigError for a pin or profile that cannot be read, BuildError and LaunchError where
     a parser's environment cannot be built or run."""
+    loaded = named(names, changes, profile)
+    problems = _problems(loaded, announce)
+    return [
+        _of_pin(one, [*_recipe(one), *_flags(one, found)], profile, announce)
+        for one, found in zip(loaded, problems, strict=True)
+    ]
+
+
+def named(names: Sequence[str], changes: Sequence[str], profile: str | None) -> list[LoadedPin]:
+    """Pins whose engines and profiles there are. Raises ConfigError."""
     loaded = [pins.read(name, changes) for name in names]
     for one in loaded:
         launcher(one.pin.engine.name)
         profiles.load(profile or one.pin.hardware)
-    checked = [one for one in loaded if argv.has_parser(one)]
-    answers = iter(argv.check(checked, announce))
-    problems = [next(answers) if argv.has_parser(one) else None for one in loaded]
+    return loaded
+
+
+def of_recipes(
+    names: Sequence[str], changes: Sequence[str], profile: str | None, announce: Announce
+) -> list[Diagnosis]:
+    """Of pins what is the same on every node. Raises as `of_pins`."""
+    loaded = named(names, changes, profile)
+    problems = _problems(loaded, announce)
     return [
-        _of_pin(one, found, profile, announce) for one, found in zip(loaded, problems, strict=True)
+        Diagnosis(
+            title=one.title,
+            pin_hash=one.hash,
+            lines=(*_recipe(one), *_flags(one, found)),
+            model_files=None,
+        )
+        for one, found in zip(loaded, problems, strict=True)
     ]
+
+
+def of_pins_here(
+    names: Sequence[str], changes: Sequence[str], profile: str | None
+) -> list[Diagnosis]:
+    """Of pins what is of this node; nothing is built for it. Raises ConfigError."""
+    loaded = named(names, changes, profile)
+    return [_of_pin(one, (), profile, lambda _: None) for one in loaded]
 
 
 def of_node(profile: str | None) -> Diagnosis:
@@ -101,14 +131,20 @@ def of_node(profile: str | None) -> Diagnosis:
     return Diagnosis(title="this node", pin_hash=None, lines=tuple(lines), model_files=None)
 
 
+def _problems(loaded: Sequence[LoadedPin], announce: Announce) -> list[list[Problem] | None]:
+    """None: there is no parser to be asked."""
+    answers = iter(argv.check([one for one in loaded if argv.has_parser(one)], announce))
+    return [next(answers) if argv.has_parser(one) else None for one in loaded]
+
+
 def _of_pin(
-    read: LoadedPin, problems: list[Problem] | None, profile: str | None, announce: Announce
+    read: LoadedPin, said: Sequence[Line], profile: str | None, announce: Announce
 ) -> Diagnosis:
+    """`said`: what is known of it already."""
     loaded, model = _model(read, announce)
     _node, findings = fitting.audited(loaded, profile)
     lines = [
-        *_recipe(loaded),
-        *_flags(loaded, problems),
+        *said,
         *_environment(loaded),
         *model,
         *_differences(profile or loaded.pin.hardware, findings),
@@ -138,7 +174,7 @@ def _recipe(loaded: LoadedPin) -> Iterator[Line]:
     if loaded.pin.serving.contract is not None:
         yield from _contract(loaded.pin.serving.contract)
     if table is not None and table.join is not None:
-        how = f"needs {table.nodes} nodes, which this version does not launch: {table.join.how}"
+        how = f"needs {table.nodes} nodes, which `enginediff run` joins: {table.join.how}"
         yield Line(area="recipe", severity="warning", what=how)
 
 

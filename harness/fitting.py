@@ -43,18 +43,21 @@ def audited(loaded: LoadedPin, profile: str | None = None) -> tuple[Node, tuple[
     return node, audit(wanted, node, needs=asked)
 
 
-def require_launchable(loaded: LoadedPin) -> None:
+def require_launchable(loaded: LoadedPin, *, joined: bool) -> None:
     """ConfigError for a pin that cannot be launched at all; LaunchError where this node is not the
-    one for it. A pin for any machine is not audited: it runs or says why not within a minute."""
+    one for it. A pin for any machine is not audited: it runs or says why not within a minute.
+
+    `joined`: other nodes do their parts.
+    """
     provenance, table = loaded.pin.provenance, loaded.pin.deployment
     if provenance.state == "unsupported":
         raise ConfigError(f"{loaded.title} is not supported: {provenance.note}")
     if table is None:
         return
-    if table.join is not None:
+    if table.join is not None and not joined:
         raise ConfigError(
-            f"{loaded.title} needs {table.nodes} nodes, and this version launches on one. "
-            f"To join them by hand: {table.join.how}"
+            f"{loaded.title} needs {table.nodes} nodes: `enginediff run` launches it on servers of "
+            f"a Ray cluster (`nodes` of its spec). To join them by hand: {table.join.how}"
         )
     _node, findings = audited(loaded)
     blocking = [finding for finding in findings if finding.severity == "blocking"]

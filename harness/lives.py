@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from harness.runs.transport import Transport
 from harness.runs.watch import Watch
 from harness.runs.writer import Writer
 from launchers.dialect import Chatting
+from launchers.pins import LoadedPin
 from launchers.registry import launcher
 
 GRACE_S = 5.0  # for an engine to stop by itself: all is to end within 10 s
@@ -52,12 +54,14 @@ class Lives:
     spec: RunSpec
     cases: Cases
     engine: Prepared
+    placed: LoadedPin | None  # the pin, as this node starts it; None: a URL
     secret: str  # the key, which stands in no journal
     log: Path
     journal: Journal
     story: Story
     feed: Feed
     watch: Watch
+    fallen: Callable[[], str]  # why another node's part of this launch ended; nothing: it did not
     announce: Announce
 
     def run(self) -> End:
@@ -81,11 +85,10 @@ class Lives:
     def _life(self) -> tuple[End, str]:
         """How one life of the engine ended, and why. Raises where the first one did not begin."""
         end, gone = None, ""
-        table, loaded = self.engine.table, self.engine.loaded
         try:
             with candidate.opened(
-                table.name,
-                loaded,
+                self.engine.table.name,
+                self.placed,
                 log=self.log,
                 announce=self.announce,
                 grace_s=GRACE_S,
@@ -102,7 +105,7 @@ class Lives:
             if end is None and self.watch.restarts == 0:
                 raise
             return end or End.DIED, str(error)
-        return end, gone or f"{end}: see {self.log}"
+        return end, gone or self.fallen() or f"{end}: see {self.log}"
 
     async def _asked(self, opened: Opened) -> tuple[End, str]:
         limits = self.spec.limits
@@ -123,7 +126,7 @@ class Lives:
             **launch_s,
         )
         transport = _transport(self.spec, opened)
-        engine = _engine(opened, transport)
+        engine = _engine(opened, transport, self.fallen)
         attempts = Attempts(
             engine=engine,
             transport=transport,
@@ -156,6 +159,8 @@ class Lives:
     def _require_going_on(self) -> None:
         if self.feed.stopped.is_set():
             raise StoppedError("stopped")
+        if why := self.fallen():
+            raise LaunchError(why)
 
     def _require_same(self, opened: Opened) -> None:
         """A URL may be another server by now. Raises ConfigError."""
@@ -184,7 +189,7 @@ class _Fed:
         raise StopAsyncIteration
 
 
-def _engine(opened: Opened, transport: Transport) -> Engine:
+def _engine(opened: Opened, transport: Transport, fallen: Callable[[], str]) -> Engine:
     started = opened.process
     ready = MODELS if opened.pin is None else launcher(opened.pin.pin.engine.name).ready_path
 
@@ -199,7 +204,7 @@ def _engine(opened: Opened, transport: Transport) -> Engine:
         dialect=dialect,
         ends_with_done=isinstance(dialect, Chatting) and dialect.ends_with_done,
         supervised=started is not None,
-        alive=(lambda: True) if started is None else started.alive,
+        alive=(lambda: True) if started is None else lambda: started.alive() and not fallen(),
         reachable=reachable,
         key_refused=key_refused,
         heard_at=time.monotonic(),

@@ -97,6 +97,7 @@ class Here:
             spec=self.spec,
             cases=self.cases,
             engine=engine,
+            placed=engine.loaded,
             journal=shard.path,
             log=self.folder / "logs" / f"{engine.file}.log",
         )

@@ -13,7 +13,7 @@ from harness.base.errors import ConfigError
 from harness.candidate import Announce
 from harness.client import api_key
 from harness.runs.plan import Asked, Cases, breaches
-from harness.runs.spec import EngineTable, RunSpec, SuiteTable
+from harness.runs.spec import LOCAL, EngineTable, RunSpec, SuiteTable
 from launchers import contracts
 from launchers.pins import LoadedPin
 from suites import registry
@@ -56,7 +56,8 @@ def _asked(table: SuiteTable) -> Asked:
 def engine(spec: RunSpec, asked: Cases, n: int, announce: Announce) -> Prepared:
     """The `n`-th engine of a spec, its model verified. Raises ConfigError."""
     table = spec.engines[n]
-    loaded = candidate.prepared(table.name, table.changes, announce)
+    joined = spec.nodes != (LOCAL,)
+    loaded = candidate.prepared(table.name, table.changes, announce, joined=joined)
     if loaded is not None and table.contract is not None:
         raise ConfigError(f"engines: {table.name}: contract is a URL's; a pin names its own")
     family = table.contract if loaded is None else loaded.pin.serving.contract

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import prepared, survey
 from harness.base import atomic
@@ -34,6 +34,10 @@ from harness.runs.story import ANSWERED
 from harness.runs.watch import Watch
 from harness.stop import Stop
 from harness.turn import Turn
+from launchers import joining
+
+if TYPE_CHECKING:
+    from harness.cluster import Remote
 
 BRIEF_JOURNAL = 16 << 20  # bytes that are read in a second or two, also when it is to stop
 LONG_JOURNAL = 100 << 20  # whose reading is announced
@@ -103,7 +107,29 @@ def _nodes(
         announce(f"looking at {', '.join(spec.nodes)}")
         surveys = cluster.surveyed(servers, spec)
         survey.require_agreed(surveys, survey.needed_gb(spec, len(cases), len(servers)), announce)
-        yield servers, [one.prepared for one in surveys[0].engines if one.prepared is not None]
+        engines = [one.prepared for one in surveys[0].engines if one.prepared is not None]
+        yield _places(servers, engines), engines
+
+
+def _places(servers: Sequence[Remote], engines: Sequence[Prepared]) -> Sequence[Node]:
+    """One for each server, or for as many as an engine takes. Raises ConfigError."""
+    from harness.joined import Joined
+
+    takes = {one.title: 1 if one.loaded is None else joining.nodes(one.loaded) for one in engines}
+    size = max(takes.values())
+    if set(takes.values()) != {size}:
+        raise ConfigError(
+            "engines: "
+            + ", ".join(f"{title} takes {count}" for title, count in takes.items())
+            + "; the engines of a run must take equally many nodes: make two specs of it"
+        )
+    if len(servers) % size:
+        raise ConfigError(
+            f"nodes: there are {len(servers)}, and each engine takes {size} of them together"
+        )
+    if size == 1:
+        return servers
+    return [Joined(servers[n : n + size]) for n in range(0, len(servers), size)]
 
 
 def _turn(

@@ -27,6 +27,7 @@ from harness.runs.plan import Cases
 from harness.runs.spec import RunSpec
 from harness.runs.story import Story
 from harness.runs.watch import Watch
+from launchers.pins import LoadedPin
 
 FETCHED_BYTES = 4 << 20  # of a journal, in one exchange
 AHEAD_S = 1.0  # so long must what is given, and not begun, last
@@ -41,6 +42,7 @@ class Orders:
     recalled: tuple[int, ...]  # what it had, and is to give back if it has not begun it
     closed: bool  # no more will come
     have: int  # bytes of its journal that are safe elsewhere
+    fallen: tuple[str, str] | None = None  # a launch of which another node's part ended, and why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ class News:
     begun: tuple[int, ...]  # those of `recalled` too that are over
     room: int  # for how many more there is
     watch: Watch
+    life: str  # of its engine: which launch of which worker
     now: float  # of its time.monotonic
     said: tuple[str, ...]  # to the user
     end: End | None  # None: it works
@@ -67,6 +70,7 @@ class Errand:
     spec: RunSpec
     cases: Cases
     engine: Prepared
+    placed: LoadedPin | None  # its pin, as this node starts it; None: a URL
     journal: Path
     log: Path
 
@@ -83,6 +87,8 @@ class Worker:
         self._feed, self._story = Feed(), Story()
         self._watch = Watch(engine=errand.engine.title, total=len(errand.cases))
         self._said: deque[str] = deque(maxlen=SAID)
+        self._began_ns = time.time_ns()
+        self._fallen: tuple[str, str] | None = None
         self._end: End | None = None
         self._problem: Exception | None = None
         self._bug: str | None = None
@@ -95,6 +101,7 @@ class Worker:
     def exchange(self, orders: Orders) -> News:
         """May be repeated with the same orders. From any thread."""
         self._feed.keep(orders.keep, closed=orders.closed)
+        self._fallen = orders.fallen
         end = self._end  # read first: what was written before it is in the journal then
         size = self._journal.size
         over = self._story.over
@@ -107,6 +114,7 @@ class Worker:
             begun=tuple(begun),
             room=self._room(len(unbegun), len(begun)),
             watch=deepcopy(self._watch),
+            life=self._life(),
             now=time.monotonic(),
             said=self._told(),
             end=end,
@@ -129,12 +137,14 @@ class Worker:
             spec=errand.spec,
             cases=errand.cases,
             engine=errand.engine,
+            placed=errand.placed,
             secret=secret(),
             log=errand.log,
             journal=self._journal,
             story=self._story,
             feed=self._feed,
             watch=self._watch,
+            fallen=self._why_fallen,
             announce=self._said.append,
         )
         end = End.GONE
@@ -147,6 +157,14 @@ class Worker:
         finally:
             self._journal.close()
             self._end = end
+
+    def _life(self) -> str:
+        return f"{self._began_ns}-{self._watch.restarts}"
+
+    def _why_fallen(self) -> str:
+        """Why the present launch is over though its own process may run; nothing: it is not."""
+        life, why = self._fallen or ("", "")
+        return why if life == self._life() else ""
 
     def _tell_found(self) -> None:
         """Of a run that goes on."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launchers import environments, scripted, shimmed
+from launchers import environments, joining, scripted, shimmed
 from launchers.environments import Environment
+from launchers.joining import Part
 from launchers.pins import LoadedPin
 from launchers.registry import launcher
 
@@ -77,26 +78,18 @@ def check(pins: Sequence[LoadedPin], announce: Announce) -> list[list[Problem]]:
 
 def commands(loaded: LoadedPin) -> list[tuple[str, tuple[str, ...]]]:
     """Every node's part, in words, and the arguments that its engine is started with."""
-    table = loaded.pin.deployment
-    if table is None or table.join is None:
+    count = joining.nodes(loaded)
+    if count == 1:
         return [("", _arguments(loaded))]
-    parts: list[tuple[str, tuple[str, ...]]] = []
-    for rank in range(table.nodes):
-        more = {**table.join.args, **(table.join.worker_args if rank else {})}
-        joined = {name: _placed(value, rank) for name, value in more.items()}
-        pin = replace(loaded.pin, args={**loaded.pin.args, **joined})
-        parts.append((f"node {rank}", _arguments(replace(loaded, pin=pin))))
-    return parts
+    parts = [Part(rank=rank, head=HEAD, own=HEAD, interface="eth0") for rank in range(count)]
+    return [(f"node {part.rank}", _arguments(joining.placed(loaded, part))) for part in parts]
 
 
 def _arguments(loaded: LoadedPin) -> tuple[str, ...]:
-    """What follows `python -m MODULE`."""
+    """The flags, behind `python -m MODULE` and a command's name."""
     command = launcher(loaded.pin.engine.name).command(loaded, python=Path("python"), port=8000)
-    return command.argv[3:]
-
-
-def _placed(value: Any, rank: int) -> Any:
-    return value.format(rank=rank, head=HEAD) if isinstance(value, str) else value
+    first = next(n for n, word in enumerate(command.argv) if word.startswith("--"))
+    return command.argv[first:]
 
 
 def _asked(pins: Sequence[LoadedPin], check: Check, built: Environment) -> list[list[Problem]]:
@@ -132,7 +125,7 @@ def _request(loaded: LoadedPin, argv: tuple[str, ...]) -> dict[str, Any]:
         "argv": argv,
         "env": dict(loaded.pin.env),
         "nodes": 1 if table is None else table.nodes,
-        "gpus": None if table is None else table.nodes * table.gpus_per_node,
+        "gpus": None if table is None else table.nodes * table.gpus_per_node or None,
     }
 
 

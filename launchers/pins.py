@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,12 @@ class DeploymentTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinTable:
-    """Flags that join nodes, the same on each but for {rank} and {head}, the first's address."""
+    """Flags and variables that join nodes; launchers.joining has what stands in braces."""
 
     how: str  # in words
     args: Mapping[str, Any]  # as `Pin.args`
     worker_args: Mapping[str, Any]  # more, on every node but the first
+    env: Mapping[str, str] = field(default_factory=dict[str, str])  # as `Pin.env`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

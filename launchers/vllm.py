@@ -32,9 +32,13 @@ TELLING = ("--enable-prompt-tokens-details",)
 INVARIANT = "VLLM_BATCH_INVARIANT"  # a switch of its environment
 
 
+SERVER = ("vllm.entrypoints.openai.api_server",)
+COMMAND = ("vllm.entrypoints.cli.main", "serve")
+
+
 class VllmLauncher:
     """`python -m vllm.entrypoints.openai.api_server`: the `vllm` command wants a distribution of
-    that name, and the CPU build is called otherwise."""
+    that name, and the CPU build is called otherwise. What only `vllm serve` has, that starts."""
 
     ready_path = "/health"
     questions = ("/version",)
@@ -42,8 +46,7 @@ class VllmLauncher:
     def command(self, loaded: LoadedPin, *, python: Path, port: int) -> Command:
         argv = [
             str(python),
-            "-m",
-            "vllm.entrypoints.openai.api_server",
+            *("-m", *(COMMAND if _needs_command(loaded) else SERVER)),
             *("--model", str(loaded.model_path)),
             *("--served-model-name", loaded.pin.model.name),
             *("--host", "127.0.0.1"),
@@ -67,6 +70,12 @@ class VllmLauncher:
 
     def toggles(self, loaded: LoadedPin) -> tuple[Toggle, ...]:
         return vllm_toggles.toggles(loaded)
+
+
+def _needs_command(loaded: LoadedPin) -> bool:
+    """Read in vLLM 0.32.0: the server's module takes --headless, and does nothing of it."""
+    rust = loaded.pin.env.get("VLLM_USE_RUST_FRONTEND", "0") != "0"
+    return bool(loaded.pin.args.get("headless")) or rust
 
 
 def flags(args: Mapping[str, Any]) -> list[str]:

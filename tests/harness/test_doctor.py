@@ -229,7 +229,7 @@ def test_markup_in_a_message_is_shown_as_it_is(capsys: pytest.CaptureFixture[str
     ("name", "message"),
     [
         (UNSUPPORTED, "is not supported: The recipe asks for GPUs of 140 GB"),
-        (JOINED, "needs 2 nodes, and this version launches on one"),
+        (JOINED, "needs 2 nodes: `enginediff run` launches it on servers"),
     ],
 )
 def test_what_cannot_be_launched_is_refused_with_its_reason(name: str, message: str) -> None:

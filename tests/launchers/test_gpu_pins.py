@@ -17,7 +17,7 @@ from tests.hw_profiles import readings
 
 DEPLOYED = [(name, of) for name in pins.shipped() if (of := load(name).pin.deployment)]
 NAMES = [name for name, of in DEPLOYED if of.gpus_per_node]
-STREAMED = [name for name, of in DEPLOYED if not of.gpus_per_node]
+STREAMED = [name for name, of in DEPLOYED if not of.gpus_per_node and of.nodes == 1]
 MODELS = ("kimi-k2-thinking", "kimi-k2.5", "kimi-k2.6", "kimi-k3")
 NODES = ("b200-8x180gb", "h100-8x80gb", "h20-8x141gb", "h20-8x96gb", "h200-8x141gb")
 SOURCE = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} \S+")
