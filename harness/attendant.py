@@ -53,8 +53,11 @@ class Attendant:
     def checkup(self, question: Question) -> Checkup:
         return checkup.checkup(question)
 
-    def engines(self, spec: RunSpec) -> tuple[EngineThere, ...]:
-        """Verified and built, for the workers to come."""
+    def engines(self, spec: RunSpec, folder: str) -> tuple[EngineThere, ...]:
+        """Verified and built, for the workers to come. `folder`: that names in a spec are relative
+        to, where it is here too."""
+        if Path(folder).is_dir():
+            os.chdir(folder)
         self._spec, self._cases = spec, prepared.cases(spec)
         self._engines = survey.engines(spec, self._cases, lambda _: None)
         return self._engines

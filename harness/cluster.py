@@ -12,15 +12,17 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from harness.attendant import Attendant
-from harness.base.errors import ConfigError, EnginediffError
+from harness.base.errors import ConfigError, EnginediffError, LaunchError
 from harness.checkup import Checkup, Place, Question
 from harness.doctor import Diagnosis
 from harness.nodes import LostError, SilentError
@@ -44,6 +46,8 @@ LABEL = "enginediff-node"
 WORD_S = 2.0  # within which an exchange is answered, or there was no word
 AGAIN_S = 0.5
 RESTORED_BYTES = 4 << 20  # of a journal, at a time
+NO_IMPORT = "failed to import on the worker"  # in what Ray says of an actor
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 Announce = Callable[[str], None]
 
 
@@ -79,7 +83,7 @@ class Remote:
 
     def survey(self, spec: RunSpec) -> Survey:
         """What it is, and the engines of a spec, verified and built. Takes minutes."""
-        engines: tuple[EngineThere, ...] = self._called("engines", spec)
+        engines: tuple[EngineThere, ...] = self._called("engines", spec, str(Path.cwd()))
         self._spec = spec
         self._hashes = tuple(one.prepared and one.prepared.hash for one in engines)
         return Survey(
@@ -132,11 +136,11 @@ class Remote:
     def forget(self) -> None:
         if self._actor is not None:
             with contextlib.suppress(LostError, SilentError, exceptions.GetTimeoutError):
-                _answer(self._actor.forget.remote(self._run), WORD_S)
+                _answer(self.name, self._actor.forget.remote(self._run), WORD_S)
 
     def follow(self, n: int, life: str, rank: int, head: str) -> str:
-        """Its part of the `n`-th engine, which `head` leads, of that launch of it. Why it has ended,
-        where that is known.
+        """Its part of the `n`-th engine, which `head` leads, of that launch of it. Why it has
+        ended, where that is known.
 
         Raises LostError, LaunchError where it cannot be started, SilentError.
         """
@@ -153,7 +157,7 @@ class Remote:
     def _awaited(self, within_s: float) -> Any:
         """The answer that is pending; SilentError leaves it so, or forgets it where it is lost."""
         try:
-            answer = _answer(self._pending, within_s)
+            answer = _answer(self.name, self._pending, within_s)
         except exceptions.GetTimeoutError as error:
             raise SilentError(f"{self.name}: no word") from error
         except SilentError:
@@ -195,7 +199,7 @@ class Remote:
         asked = getattr(self._actor, method).remote(*given)
         while True:
             try:
-                return _answer(asked, WORD_S)
+                return _answer(self.name, asked, WORD_S)
             except exceptions.GetTimeoutError:
                 if self._stopped():
                     raise SilentError(f"{self.name}: no word") from None
@@ -307,8 +311,11 @@ def _names(node: Mapping[str, Any]) -> list[str]:
 COMMON = ("CPU", "GPU", "memory", "object_store_memory", "accelerator_type:")
 
 
-def _answer(asked: Any, within_s: float) -> Any:
-    """Raises GetTimeoutError, LostError, SilentError, or what the actor raised."""
+def _answer(name: str, asked: Any, within_s: float) -> Any:
+    """Raises GetTimeoutError, LostError, SilentError, or what the actor raised.
+
+    ConfigError where there can be no actor, LaunchError for a disk that does not do its work.
+    """
     try:
         return ray.get(asked, timeout=within_s)
     except exceptions.GetTimeoutError:
@@ -316,14 +323,21 @@ def _answer(asked: Any, within_s: float) -> Any:
     except exceptions.RayTaskError as error:
         if isinstance(error.cause, EnginediffError):
             raise error.cause from None
+        if isinstance(error.cause, OSError):
+            raise LaunchError(f"{name}: {error.cause}") from None
         raise RuntimeError(f"on a server:\n{error}") from error
     except exceptions.ActorUnavailableError as error:
         raise SilentError(_brief(error)) from error
     except (exceptions.RayActorError, exceptions.ActorUnschedulableError) as error:
+        if NO_IMPORT in str(error):
+            raise ConfigError(
+                f"{name}: Ray runs in a Python there that cannot import enginediff "
+                f"({str(error).split()[-1]} is missing); start it from enginediff's environment"
+            ) from error
         raise LostError(_brief(error)) from error
 
 
 def _brief(error: BaseException) -> str:
     """What Ray says, without the many lines that it adds."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in COLOUR.sub("", str(error)).splitlines() if line.strip()]
     return " ".join(lines)[:500]

@@ -6,9 +6,11 @@ the engine's life. The journal and the story that it tells go on from one life t
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from harness import candidate
 from harness.base.errors import ConfigError, EnginediffError, LaunchError, RequestError
 from harness.candidate import Announce, Opened
 from harness.prepared import Prepared
+from harness.runs import power
 from harness.runs.asking import Asking
 from harness.runs.attempt import Attempts
 from harness.runs.engine import Engine
@@ -33,6 +36,7 @@ from harness.runs.story import Story
 from harness.runs.transport import Transport
 from harness.runs.watch import Watch
 from harness.runs.writer import Writer
+from hw_profiles import nvml
 from launchers.dialect import Chatting
 from launchers.pins import LoadedPin
 from launchers.registry import launcher
@@ -149,7 +153,7 @@ class Lives:
         self.watch.allowed = limits.in_flight
         plan = Plan(self.spec, self.cases, opened.asker.dialect, self.engine.hash or opened.title)
         try:
-            with self.feed.bound() as stop:
+            with self.feed.bound() as stop, _metered(opened, writer):
                 end = await live(asking, _Fed(self.feed, plan, self.story), stop)
         finally:
             await transport.close()
@@ -171,6 +175,20 @@ class Lives:
                 f"{opened.identity} now; name another folder for another run"
             )
         self.story.identity = opened.identity
+
+
+@contextmanager
+def _metered(opened: Opened, writer: Writer) -> Generator[None]:
+    """Samples the power of this node's GPUs, where an engine of ours has them."""
+    with nvml.metered() as read:
+        if opened.process is None or not read:
+            yield
+            return
+        sampling = asyncio.create_task(power.sample(writer, read))
+        try:
+            yield
+        finally:
+            sampling.cancel()
 
 
 class _Fed:

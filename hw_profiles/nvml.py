@@ -7,7 +7,8 @@ or needs a reset, is Unknown as a whole: what it answered before cannot be relie
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import pynvml
@@ -60,6 +61,32 @@ def read() -> Maybe[Driver]:
         return Unknown(reason=f"the NVIDIA driver does not say which GPUs there are: {error}")
     finally:
         pynvml.nvmlShutdown()
+
+
+@contextmanager
+def metered() -> Generator[Callable[[], list[Maybe[float]]] | None]:
+    """What reads the power of each GPU of this node, in W; None where no driver answers."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield None
+        return
+    try:
+        yield _powers_w
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _powers_w() -> list[Maybe[float]]:
+    return [_power_w(index) for index in range(pynvml.nvmlDeviceGetCount())]
+
+
+def _power_w(index: int) -> Maybe[float]:
+    """Averaged by the board itself, over a second on Hopper; a GPU that is lost has none."""
+    try:
+        return pynvml.nvmlDeviceGetPowerUsage(pynvml.nvmlDeviceGetHandleByIndex(index)) / 1000
+    except pynvml.NVMLError as error:
+        return Unknown(reason=str(error))
 
 
 def _ask(question: Callable[..., T], *about: Any) -> Maybe[T]:

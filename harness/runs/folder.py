@@ -5,6 +5,7 @@ runs/<spec's name>-<its hash>/
     records/<engine>/<node>.jsonl  what happened there; all else can be made of it again
     records/<engine>/ledger.jsonl  which node was given what, and whose answer counts
     logs/<engine>.log              of an engine that we started
+    power/<engine>/<node>.jsonl    what its GPUs drew, where there are any
     answers/<engine>.jsonl  tokens/<engine>.parquet  scores/<engine>.jsonl  summary.json  report.md
 """
 

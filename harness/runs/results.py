@@ -5,7 +5,7 @@ its failures. Read from the journals alone, in bounded memory, and so made again
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ import orjson
 
 from harness.base import atomic, scored
 from harness.base.scored import SCORED, Scored
-from harness.runs import journal
+from harness.runs import journal, power
 from harness.runs.plan import Cases
 from harness.runs.story import ANSWERED, Ended, told
 
@@ -84,7 +84,7 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
         path = folder / "tokens" / f"{asked.name}.parquet"
         raw = any(one.suite.raw for one in cases)
         tokens = files.enter_context(_tokens(path)) if raw else None
-        for node, ended in _ends(asked):
+        for node, ended in _ends(asked, folder / "power" / asked.name):
             suite, task, epoch = cases.at(ended.n)
             score = None
             if ended.outcome == ANSWERED:
@@ -106,13 +106,29 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
     return total
 
 
-def _ends(asked: Asked) -> Generator[tuple[str, Ended]]:
-    """Every request that is over, once, node by node."""
+def _ends(asked: Asked, powers: Path) -> Generator[tuple[str, Ended]]:
+    """Every request that is over, once, node by node; what a node's GPUs drew, under `powers`."""
     for node, path in asked.journals.items():
         if path.exists():
-            for ended in told(journal.read(path)):
-                if asked.counted(node, ended.n):
-                    yield node, ended
+            with ExitStack() as files:
+                lines = _without_power(journal.read(path), powers / f"{node}.jsonl", files)
+                for ended in told(lines):
+                    if asked.counted(node, ended.n):
+                        yield node, ended
+
+
+def _without_power(
+    lines: Iterable[dict[str, Any]], path: Path, files: ExitStack
+) -> Generator[dict[str, Any]]:
+    """The other lines; those of power are written, where there is one."""
+    file = None
+    for line in lines:
+        if line["kind"] != power.KIND:
+            yield line
+            continue
+        file = file or files.enter_context(_opened(path))
+        file.write(orjson.dumps({"schema": SCHEMA, "at": line["at"], "watts": line["watts"]}))
+        file.write(b"\n")
 
 
 def _answer(ended: Ended, record: Scored, node: str, secret: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Board:
     )  # kind -> pid -> MiB
     event_reasons: int = pynvml.nvmlClocksEventReasonGpuIdle
     mig: int = 0
+    power_mw: int = 412_345
     fails: dict[str, int] = field(default_factory=dict[str, int])
 
 
@@ -135,6 +136,7 @@ def simple(name: str, value: Callable[[Board], int]) -> None:
 
 simple("nvmlDeviceGetPersistenceMode", lambda _: 1)
 simple("nvmlDeviceGetEnforcedPowerLimit", lambda _: 500_000)
+simple("nvmlDeviceGetPowerUsage", lambda board: board.power_mw)
 simple("nvmlDeviceGetPowerManagementDefaultLimit", lambda _: 500_000)
 simple("nvmlDeviceGetClockInfo", lambda _: 345)
 simple("nvmlDeviceGetMaxClockInfo", lambda _: 1980)

@@ -267,3 +267,15 @@ def test_what_holds_the_clocks_down_is_named_and_idling_is_not(use: Use) -> None
     gpu = read_one()
     assert gpu.slowdowns == ("power limit", "temperature (hardware)")
     assert gpu.mig is True
+
+
+def test_the_power_of_each_gpu_is_read_in_watts_and_a_lost_one_has_none(use: Use) -> None:
+    use(Board(), Board(fails={"nvmlDeviceGetPowerUsage": pynvml.NVML_ERROR_GPU_IS_LOST}))
+    with nvml.metered() as read:
+        assert read is not None
+        assert read() == [412.345, Unknown(reason="GPU is lost")]
+
+
+def test_where_no_driver_answers_there_is_nothing_that_reads_power() -> None:
+    with nvml.metered() as read:
+        assert read is None
