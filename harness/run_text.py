@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -51,9 +51,12 @@ def terminal() -> Generator[Terminal]:
 def _bars(watches: Sequence[Watch]) -> Table:
     """A row for each engine that has begun."""
     table, now = Table.grid(padding=(0, 1)), time.monotonic()
-    for watch in list(watches):
+    for watch in watches:
+        one = status.of(watch, now)
         bar = ProgressBar(total=watch.total, completed=watch.done, width=BAR)
-        table.add_row(bar, plain(line(status.of(watch, now))))
+        table.add_row(bar, plain(line(one)))
+        for text in node_lines(one):
+            table.add_row("", plain(text))
     return table
 
 
@@ -89,6 +92,16 @@ def line(one: EngineStatus) -> str:
     return text
 
 
+def node_lines(one: EngineStatus) -> Iterator[str]:
+    """Its nodes, a line each; nothing where there is one."""
+    if len(one.nodes) > 1:
+        for node in one.nodes:
+            yield (
+                f"  {node.node}: {node.state}, {node.done} done, {node.in_flight} running, "
+                f"{node.tokens_per_s:,.0f} tokens/s"
+            )
+
+
 def show(report: Report) -> None:
     for text in reports.lines(report):
         print(readable(text))
@@ -108,6 +121,8 @@ def show_status(folder: Path, found: Status, process: int | None) -> None:
         print(f"{folder}: process {process}; metrics: {found.metrics}")
     for one in found.engines:
         print(readable(f"  {line(one)}"))
+        for text in node_lines(one):
+            print(readable(f"  {text}"))
 
 
 def show_status_json(found: Status, process: int | None) -> None:

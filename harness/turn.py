@@ -158,14 +158,15 @@ class Turn:
         return news.end is not None and there.shard.size == news.size
 
     def silent(self, node: str, seconds: float) -> None:
-        """Nothing was heard of it for so long."""
+        """Nothing was heard of it for so long; it is given no more, which could stay there."""
+        self._there[node].room = 0
         self._there[node].watch.state = f"no word for {seconds:.0f} s"
 
     def leave(self, node: str) -> None:
         """Its worker is no more; what it was to ask, it still is."""
         there = self._there.pop(node, None)
         if there is not None:
-            there.watch.in_flight = 0
+            there.watch.gone()
             self._past.append(there.watch)
             self._schedule.leave(node)
 
@@ -181,13 +182,9 @@ class Turn:
 
     def watch(self) -> Watch:
         """Of all nodes."""
-        watches = [*self._past, *(there.watch for there in self._there.values())]
+        nodes = {node: there.watch for node, there in self._there.items()}
         state = self._state()
-        return together(self.title, self.total, self.found, self.outcomes, state, watches)
-
-    def watches(self) -> dict[str, Watch]:
-        """By node, of those that are at it."""
-        return {node: there.watch for node, there in self._there.items()}
+        return together(self.title, self.total, self.found, self.outcomes, state, nodes, self._past)
 
     def sync(self) -> None:
         for shard in self._shards.values():

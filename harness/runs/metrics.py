@@ -67,6 +67,14 @@ class _Collector(Collector):
                 failures.add_metric([watch.engine, kind], watch.failures[kind])
         yield over
         yield failures
+        yield from (self._of_nodes(*row) for row in NODES)
+
+    def _of_nodes(self, name: str, field: str, words: str) -> Metric:
+        family = GaugeMetricFamily(f"{PREFIX}_{name}", words, labels=["engine", "node"])
+        for watch in self._watches():
+            for node, there in watch.nodes.items():
+                family.add_metric([watch.engine, node], float(getattr(there, field)))
+        return family
 
     def _gauge(self, name: str, field: str, words: str) -> Metric:
         family = GaugeMetricFamily(f"{PREFIX}_{name}", words, labels=["engine"])
@@ -94,6 +102,10 @@ GAUGES = (
     ("requests_allowed", "allowed", "Requests that it may have, by its answers so far"),
     ("client_late_worst_seconds", "late_worst_s", "The worst delay of this process itself"),
     ("without_room", "paused", "Whether the run waits for room on the disk"),
+)
+NODES = (
+    ("node_requests_in_flight", "in_flight", "Requests that the engine has on a node"),
+    ("node_tokens_received", "tokens", "Tokens received on a node by its worker"),
 )
 COUNTERS = (
     ("tokens_received", "tokens", "Tokens received by this process"),

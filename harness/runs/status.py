@@ -26,6 +26,18 @@ TRIES, TRY_S = 5, 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """An engine on one node."""
+
+    node: str
+    state: str
+    done: int  # that ended there, by its worker
+    in_flight: int
+    tokens_per_s: float
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatus:
     """One engine."""
 
@@ -41,6 +53,7 @@ class EngineStatus:
     attempts_failed: int
     restarts: int
     left_s: tuple[float, ...]  # a 95 % interval; empty: too little is known
+    nodes: tuple[NodeStatus, ...]  # that are at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +69,6 @@ class Status:
 def of(watch: Watch, now: float) -> EngineStatus:
     """`now`: of time.monotonic."""
     left = watch.left_s(now)
-    elapsed = max(1e-9, now - watch.began)
     return EngineStatus(
         engine=watch.engine,
         state="waits for room on the disk" if watch.paused else watch.state,
@@ -66,11 +78,27 @@ def of(watch: Watch, now: float) -> EngineStatus:
         in_flight=watch.in_flight,
         allowed=watch.allowed,
         tokens=watch.tokens,
-        tokens_per_s=round(watch.tokens / elapsed, 1),
+        tokens_per_s=_tokens_per_s(watch, now),
         attempts_failed=watch.failures.total(),
         restarts=watch.restarts,
         left_s=() if left is None else tuple(round(seconds, 1) for seconds in left),
+        nodes=tuple(_of_node(node, there, now) for node, there in watch.nodes.items()),
     )
+
+
+def _of_node(node: str, watch: Watch, now: float) -> NodeStatus:
+    return NodeStatus(
+        node=node,
+        state="waits for room on the disk" if watch.paused else watch.state,
+        done=watch.done,
+        in_flight=watch.in_flight,
+        tokens_per_s=_tokens_per_s(watch, now),
+        restarts=watch.restarts,
+    )
+
+
+def _tokens_per_s(watch: Watch, now: float) -> float:
+    return round(watch.tokens / max(1e-9, now - watch.began), 1)
 
 
 def read(folder: Path) -> tuple[Status, int | None]:

@@ -9,7 +9,7 @@ import math
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -81,6 +81,7 @@ class Watch:
     first_token_s: Histogram = field(default_factory=Histogram)
     between_tokens_s: Histogram = field(default_factory=Histogram)
     whole_s: Histogram = field(default_factory=Histogram)
+    nodes: Mapping[str, Watch] = field(default_factory=dict[str, "Watch"])  # those at work
     _spent_s: float = 0.0  # by requests that have ended here, from their first attempt on
     _spent_squared: float = 0.0
     _longest_s: float = 0.0
@@ -114,6 +115,11 @@ class Watch:
         """One that was `asked` is not under way any more, and not over."""
         self._begun -= 1
         self._begun_s -= began
+
+    def gone(self) -> None:
+        """Its worker is no more: nothing of it is under way, or can be."""
+        self.in_flight = self.allowed = self._begun = 0
+        self._begun_s, self.paused = 0.0, False
 
     def shift(self, seconds: float) -> None:
         """To the clock of another machine, which is so far ahead."""
@@ -165,11 +171,20 @@ def together(
     found: int,
     outcomes: Counter[str],
     state: str,
-    watches: Iterable[Watch],
+    nodes: Mapping[str, Watch],
+    past: Iterable[Watch],
 ) -> Watch:
-    """One engine on several nodes. `outcomes`: of its requests, each once."""
-    whole = Watch(engine=engine, total=total, found=found, state=state, outcomes=Counter(outcomes))
-    for watch in watches:
+    """One engine on its nodes. `outcomes`: of its requests, each once; `past`: of workers that are
+    no more."""
+    whole = Watch(
+        engine=engine,
+        total=total,
+        found=found,
+        state=state,
+        outcomes=Counter(outcomes),
+        nodes=nodes,
+    )
+    for watch in (*past, *nodes.values()):
         whole.add(watch)
     return whole
 

@@ -84,6 +84,7 @@ def test_what_is_told_of_an_engine_is_what_its_watch_has() -> None:
         restarts=1,
         began=100.0,
         failures=Counter({Failure.STALLED: 2, Failure.SERVER: 1}),
+        nodes={"b": Watch(engine="e", total=10, state="no word for 7 s", tokens=40, began=102.0)},
     )
     for outcome in ("answered", "answered", "answered", "answered", "refused"):
         watch.asked(0.0)
@@ -102,6 +103,16 @@ def test_what_is_told_of_an_engine_is_what_its_watch_has() -> None:
         "attempts_failed": 3,
         "restarts": 1,
         "left_s": told.left_s,
+        "nodes": (
+            {
+                "node": "b",
+                "state": "no word for 7 s",
+                "done": 0,
+                "in_flight": 0,
+                "tokens_per_s": 5.0,
+                "restarts": 0,
+            },
+        ),
     }
     assert told.left_s == ()  # five, and two at once: too little is known
     watch.paused = True
