@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import platform
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ from harness.runs.spec import LOCAL, RunSpec
 from harness.runs.story import ANSWERED
 from harness.runs.watch import Watch
 from harness.stop import Stop
+from harness.survey import Facts
 from harness.turn import Turn
 from launchers import joining
 
@@ -63,12 +63,12 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
     stop = Stop(terminal.announce)
     leads = list[Lead]()
     with (
-        _nodes(spec, cases, folder, stop, terminal.announce) as (nodes, engines),
+        _nodes(spec, cases, folder, stop, terminal.announce) as (nodes, engines, facts),
         metrics.served(lambda: [w for lead in leads for w in lead.watches()], port) as url,
         folders.held(folder, path, spec),
         ExitStack() as opened,
     ):
-        run_id = folders.require_same(folder, _provenance(spec, cases, engines))
+        run_id = folders.require_same(folder, _provenance(spec, cases, engines, facts))
         for node in nodes:
             node.enter(run_id)
         _announce_long(folder, terminal.announce)
@@ -83,7 +83,7 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
             _tell_found(turn, terminal.announce)
         with status.told(folder, lead.watches, url, terminal.show):
             stopped = lead.run()
-        _refuse_all_wrong(turns)
+        _refuse_all_wrong(turns, len(nodes))
         if not any(turn.left for turn in turns):
             for turn in turns:
                 turn.sync()
@@ -95,11 +95,12 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
 @contextmanager
 def _nodes(
     spec: RunSpec, cases: Cases, folder: Path, stop: Stop, announce: Announce
-) -> Generator[tuple[Sequence[Node], Sequence[Prepared]]]:
-    """Where a spec's engines are asked, and these as they are there: the same on all nodes."""
+) -> Generator[tuple[Sequence[Node], Sequence[Prepared], Mapping[str, Facts]]]:
+    """Where a spec's engines are asked; these as they are there, the same on all nodes; and what
+    each machine is."""
     if spec.nodes == (LOCAL,):
         engines = [prepared.engine(spec, cases, n, announce) for n in range(len(spec.engines))]
-        yield [Here(spec=spec, cases=cases, folder=folder)], engines
+        yield [Here(spec=spec, cases=cases, folder=folder)], engines, {LOCAL: survey.facts()}
         return
     from harness import cluster  # Ray is an extra, and takes a second
 
@@ -108,7 +109,7 @@ def _nodes(
         surveys = cluster.surveyed(servers, spec)
         survey.require_agreed(surveys, survey.needed_gb(spec, len(cases), len(servers)), announce)
         engines = [one.prepared for one in surveys[0].engines if one.prepared is not None]
-        yield _places(servers, engines), engines
+        yield _places(servers, engines), engines, {one.node: one.facts for one in surveys}
 
 
 def _places(servers: Sequence[Remote], engines: Sequence[Prepared]) -> Sequence[Node]:
@@ -161,6 +162,8 @@ def _report(
     """Of a run that was stopped without the results, where these take long to be read."""
     told = not stopped or _journals(folder) < BRIEF_JOURNAL
     rows = [results.gathered(_asked(turn), cases, folder) for turn in turns] if told else []
+    for row, turn in zip(rows[1:], turns[1:], strict=False):
+        row.paired = turn.paired(turns[0])
     report = Report(
         folder=folder,
         spec=spec,
@@ -184,14 +187,20 @@ def _problems(turns: Sequence[Turn]) -> Iterator[tuple[Turn, str, Exception]]:
             yield turn, "" if node == LOCAL else f" on {node}", error
 
 
-def _refuse_all_wrong(turns: Sequence[Turn]) -> None:
-    """Raises the first ConfigError where no engine could be asked: there are no results of it."""
-    wrong = [list(turn.given_up.values()) for turn in turns]
-    if all(errors and all(isinstance(e, ConfigError) for e in errors) for errors in wrong):
+def _refuse_all_wrong(turns: Sequence[Turn], nodes: int) -> None:
+    """Raises the first ConfigError where no engine could be asked on any node: there are no
+    results of it."""
+    wrong = [
+        [error for error in turn.given_up.values() if isinstance(error, ConfigError)]
+        for turn in turns
+    ]
+    if all(len(errors) == nodes for errors in wrong):
         raise wrong[0][0]
 
 
-def _provenance(spec: RunSpec, cases: Cases, engines: Sequence[Prepared]) -> dict[str, Any]:
+def _provenance(
+    spec: RunSpec, cases: Cases, engines: Sequence[Prepared], facts: Mapping[str, Facts]
+) -> dict[str, Any]:
     """What decides the answers and stands in no spec, and what it was done with."""
     decides = {f"suite {one.suite.name}": one.suite.fingerprint for one in cases}
     decides |= {f"pin {one.title}": one.hash for one in engines if one.hash is not None}
@@ -200,9 +209,8 @@ def _provenance(spec: RunSpec, cases: Cases, engines: Sequence[Prepared]) -> dic
         "run": uuid.uuid4().hex,
         "spec": spec.hash,
         "decides": decides,
-        "enginediff": version("enginediff"),
-        "python": platform.python_version(),
         "machine": platform.machine(),
+        "nodes": {node: asdict(one) for node, one in facts.items()},
     }
 
 

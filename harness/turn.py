@@ -104,6 +104,11 @@ class Turn:
         """Whether a node's answer is the one that counts."""
         return self._ledger.by.get(n) == node
 
+    def paired(self, other: Turn) -> int:
+        """Requests that both engines were asked on the same node."""
+        by, there = self._ledger.by, other._ledger.by
+        return sum(there.get(n) == node for n, node in by.items())
+
     def home(self, n: int) -> str | None:
         """The node that has answered a request, or is to."""
         return self._ledger.by.get(n) or self._ledger.has.get(n)

@@ -72,6 +72,8 @@ def lines(report: Report) -> Iterator[str]:
         yield f"{row.engine}: {row.answered} of {row.asked} answered"
         yield from (f"  {_suite(suite)}" for suite in row.suites)
         yield f"  {_account(row)}"
+        if len(row.nodes) > 1:
+            yield f"  {_places(row)}"
 
 
 def page(report: Report) -> str:
@@ -92,6 +94,13 @@ def _suite(row: SuiteRow) -> str:
     if row.failed:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(row.failed.items()))
         text += f", {sum(row.failed.values())} failed and counted as not right ({kinds})"
+    return text
+
+
+def _places(row: EngineRow) -> str:
+    text = ", ".join(f"{count} on {node}" for node, count in row.nodes.items())
+    if row.paired is not None:
+        text += f"; {row.paired} on the same node as with the first engine"
     return text
 
 

@@ -53,6 +53,8 @@ class EngineRow:
     prompt_tokens: int = 0  # as the engine counts them, of answers
     completion_tokens: int = 0
     late_worst_s: float = 0.0  # of ours, while any request was under way
+    nodes: dict[str, int] = field(default_factory=dict[str, int])  # requests that are over, by node
+    paired: int | None = None  # of these, as many as the first engine was asked on the same node
     suites: list[SuiteRow] = field(default_factory=list[SuiteRow])
 
     @property
@@ -102,6 +104,7 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
             if tokens is not None and "token_ids" in ended.answer:
                 tokens(ended.n, ended.answer["token_ids"])
             _count(total, rows[suite.suite.name], ended, score)
+            total.nodes[node] = total.nodes.get(node, 0) + 1
     total.suites = [_judged(row) for row in rows.values() if row.asked]
     return total
 

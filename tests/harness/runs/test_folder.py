@@ -26,7 +26,12 @@ with folder.held(Path(sys.argv[1]), path, spec.load(path)):
     print("held", flush=True)
     time.sleep(600)
 """
-PROVENANCE = {"schema": 1, "decides": {"suite tiny-tasks": "aa", "pin m/vllm": "bb"}, "python": "3"}
+PROVENANCE = {
+    "schema": 1,
+    "run": "r",
+    "decides": {"suite tiny-tasks": "aa", "pin m/vllm": "bb"},
+    "python": "3",
+}
 
 
 @pytest.fixture
