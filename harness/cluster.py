@@ -48,6 +48,7 @@ AGAIN_S = 0.5
 RESTORED_BYTES = 4 << 20  # of a journal, at a time
 NO_IMPORT = "failed to import on the worker"  # in what Ray says of an actor
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+IDS = re.compile(r"^\s*(class_name|actor_id|namespace|pid|ip): .*$|Node Id: \w+", re.MULTILINE)
 Announce = Callable[[str], None]
 
 
@@ -91,7 +92,10 @@ class Remote:
         )
 
     def facts(self) -> Facts:
-        return self._called("facts")
+        try:
+            return self._called("facts")
+        except LaunchError as error:
+            raise LaunchError(f"{self.name}: {error}") from error
 
     def checkup(self, question: Question) -> Checkup:
         return self._called("checkup", question)
@@ -332,12 +336,11 @@ def _answer(name: str, asked: Any, within_s: float) -> Any:
         if NO_IMPORT in str(error):
             raise ConfigError(
                 f"{name}: Ray runs in a Python there that cannot import enginediff "
-                f"({str(error).split()[-1]} is missing); start it from enginediff's environment"
+                f"({str(error).splitlines()[-1]}); start it from enginediff's own environment"
             ) from error
         raise LostError(_brief(error)) from error
 
 
 def _brief(error: BaseException) -> str:
     """What Ray says, without the many lines that it adds."""
-    lines = [line.strip() for line in COLOUR.sub("", str(error)).splitlines() if line.strip()]
-    return " ".join(lines)[:500]
+    return " ".join(IDS.sub("", COLOUR.sub("", str(error))).split())[:500]

@@ -103,6 +103,7 @@ def gathered(
     """A row for each place. Sets `stop`, by which servers know that nobody waits any more."""
     alive = {place.name: place for place in places if place.alive}
     found = {place.name: _dead(place) for place in places if not place.alive}
+    announce(f"looking at {', '.join(alive)}")
     with ThreadPoolExecutor(2 * len(servers)) as pool:
         waiting = {
             pool.submit(_row, server, alive[server.name], alive, asked): server
@@ -114,7 +115,8 @@ def gathered(
                 for one in done:
                     row = one.result()
                     found[row.place.name] = row
-                announce(f"{len(found)} of {len(places)} nodes have answered")
+                if late:
+                    announce(f"waiting for {', '.join(waiting[one].name for one in late)}")
                 heard = _heard([waiting[one] for one in late], pool, heard_s)
                 for one in late:
                     if waiting[one].name not in heard and not one.done():
@@ -141,9 +143,11 @@ def _row(server: Server, place: Place, alive: Mapping[str, Place], asked: Asked)
         ahead_s = server.ahead_s()
         diagnoses = tuple(server.diagnose(asked.names, asked.changes, asked.profile))
     except EnginediffError as refused:
-        error = Problem(node=place.name, severity=_severity(refused), what=str(refused))
+        what = str(refused).removeprefix(f"{place.name}: ")
+        error = Problem(node=place.name, severity=_severity(refused), what=what)
     except RuntimeError as broken:  # ours, of another version there
-        what = f"cannot be asked; is another enginediff installed there? {broken}"
+        why = str(broken).splitlines()[-1]
+        what = f"cannot be asked; is another enginediff installed there? {why}"
         error = Problem(node=place.name, severity="wrong", what=what)
     return Row(place=place, checkup=seen, clock_ahead_s=ahead_s, diagnoses=diagnoses, error=error)
 

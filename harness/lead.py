@@ -112,8 +112,8 @@ class Lead:
             self._until_ended(node, turn)
         except LostError as error:
             self._lost(node, turn, error)
-        except NoRoomError:
-            assert self._stop.is_set()  # what is not written here is written there
+        except (NoRoomError, SilentError):
+            assert self._stop.is_set()  # what is not written here, or not heard, is written there
         except EnginediffError as error:
             self._give_up(node, turn, error)
         finally:
@@ -155,7 +155,7 @@ class Lead:
             if over:
                 _require_good(news)
                 return
-            if len(news.lines) < news.size - orders.have:
+            if 0 < len(news.lines) < news.size - orders.have:
                 continue  # there is more to fetch
             time.sleep(TICK_S)
 

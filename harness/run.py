@@ -68,7 +68,7 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
         folders.held(folder, path, spec),
         ExitStack() as opened,
     ):
-        run_id = folders.require_same(folder, _provenance(spec, cases, engines, facts))
+        run_id = folders.require_same(folder, _provenance(spec, cases, engines, facts()))
         for node in nodes:
             node.enter(run_id)
         _announce_long(folder, terminal.announce)
@@ -95,12 +95,12 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
 @contextmanager
 def _nodes(
     spec: RunSpec, cases: Cases, folder: Path, stop: Stop, announce: Announce
-) -> Generator[tuple[Sequence[Node], Sequence[Prepared], Mapping[str, Facts]]]:
+) -> Generator[tuple[Sequence[Node], Sequence[Prepared], Callable[[], Mapping[str, Facts]]]]:
     """Where a spec's engines are asked; these as they are there, the same on all nodes; and what
     each machine is."""
     if spec.nodes == (LOCAL,):
         engines = [prepared.engine(spec, cases, n, announce) for n in range(len(spec.engines))]
-        yield [Here(spec=spec, cases=cases, folder=folder)], engines, {LOCAL: survey.facts()}
+        yield [Here(spec=spec, cases=cases, folder=folder)], engines, _own_facts
         return
     from harness import cluster  # Ray is an extra, and takes a second
 
@@ -109,7 +109,11 @@ def _nodes(
         surveys = cluster.surveyed(servers, spec)
         survey.require_agreed(surveys, survey.needed_gb(spec, len(cases), len(servers)), announce)
         engines = [one.prepared for one in surveys[0].engines if one.prepared is not None]
-        yield _places(servers, engines), engines, {one.node: one.facts for one in surveys}
+        yield _places(servers, engines), engines, lambda: {one.node: one.facts for one in surveys}
+
+
+def _own_facts() -> Mapping[str, Facts]:
+    return {LOCAL: survey.facts()}
 
 
 def _places(servers: Sequence[Remote], engines: Sequence[Prepared]) -> Sequence[Node]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ import harness
 import hw_profiles
 import launchers
 import suites
-from harness import prepared
+from harness import candidate, prepared
 from harness.base.errors import ConfigError, EnginediffError, LaunchError
 from harness.base.home import home
 from harness.prepared import Prepared
@@ -60,6 +61,7 @@ class EngineThere:
     name: str
     prepared: Prepared | None  # None: `error`
     error: EnginediffError | None = None
+    identity: Mapping[str, Any] | None = None  # of the server at a URL, where one answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,8 @@ def facts() -> Facts:
     folder = home()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        room = os.statvfs(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            room = os.statvfs(folder)
     except OSError as error:
         raise LaunchError(f"{folder}: cannot be written: {error.strerror}") from error
     read = system.read()
@@ -125,7 +128,17 @@ def _engine(spec: RunSpec, cases: Cases, n: int, announce: Announce) -> EngineTh
             environments.build(found.loaded.pin.engine.environment, announce=announce)
     except EnginediffError as error:
         return EngineThere(name=name, prepared=None, error=error)
-    return EngineThere(name=name, prepared=found)
+    identity = _identity(name, announce) if found.loaded is None else None
+    return EngineThere(name=name, prepared=found, identity=identity)
+
+
+def _identity(url: str, announce: Announce) -> Mapping[str, Any] | None:
+    """None: nobody answers there, which is no fault of a run that is done."""
+    try:
+        with candidate.opened(url, None, log=Path(os.devnull), announce=announce) as opened:
+            return opened.identity
+    except EnginediffError:
+        return None
 
 
 def needed_gb(spec: RunSpec, requests: int, nodes: int) -> float:
@@ -188,6 +201,10 @@ def _apart(first: Survey, other: Survey) -> Iterator[Problem]:
         yield Problem(node=other.node, severity="wrong", what=what)
     for one, same in zip(other.engines, first.engines, strict=True):
         yield from _pins_apart(first.node, same, other.node, one)
+        if one.identity and same.identity and one.identity != same.identity:
+            shown = f"is {dict(one.identity)}, and {dict(same.identity)} on {first.node}"
+            what = f"{one.name} {shown}; name an address that is the same server on every node"
+            yield Problem(node=other.node, severity="wrong", what=what)
 
 
 def _pins_apart(first: str, same: EngineThere, node: str, one: EngineThere) -> Iterator[Problem]:

@@ -85,6 +85,8 @@ class Turn:
             rank=order.__getitem__,
             homes=_Homes(self._ledger.has, homes),
         )
+        for node in fetched:  # also those that are not at it yet: what is at home there is kept
+            self._schedule.join(node)
         self._past: list[Watch] = []  # of workers that are no more
 
     @property

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +208,7 @@ class Worker:
 
     def _told(self) -> tuple[str, ...]:
         told: list[str] = []
-        while self._said:
-            told.append(self._said.popleft())
+        with suppress(IndexError):  # another exchange may tell the rest
+            while True:
+                told.append(self._said.popleft())
         return tuple(told)

@@ -27,7 +27,7 @@ from harness.runs import spec as specs
 from harness.runs.spec import RunSpec
 
 SPEC, PROVENANCE, LOCK = "spec.toml", "provenance.json", "lock"
-SCHEMA = 1
+SCHEMA = 2
 TRIES, TRY_S = 5, 0.1  # `status` looks at the lock for an instant
 
 
@@ -83,6 +83,11 @@ def require_same(folder: Path, provenance: Mapping[str, Any]) -> str:
         atomic.write_bytes(path, orjson.dumps(provenance, option=orjson.OPT_INDENT_2))
         return provenance["run"]
     before = orjson.loads(path.read_bytes())
+    if before["schema"] != SCHEMA:
+        raise ConfigError(
+            f"{folder}: is a run of schema {before['schema']}, and this version goes on with "
+            f"{SCHEMA}; name another folder"
+        )
     changed = [
         f"{key}: {before['decides'].get(key, 'nothing')} became {value}"
         for key, value in provenance["decides"].items()
@@ -93,7 +98,7 @@ def require_same(folder: Path, provenance: Mapping[str, Any]) -> str:
             f"{folder}: was begun with something else, and would mix both:\n"
             + "\n".join(f"  {line}" for line in changed)
         )
-    return before.get("run", provenance["spec"])
+    return before["run"]
 
 
 def _strange(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-SORTED_AGAIN = 1.05  # times as many answers are known as when it was sorted last
+SORTED_AGAIN = 1.25  # times as many answers are known as when it was sorted last
 
 
 @dataclass(slots=True)

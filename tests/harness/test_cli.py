@@ -49,7 +49,7 @@ FROZEN = {
         "--sequential",
     ],
     "demo": [],
-    "doctor": ["PIN...", "--json", "--profile", "--set"],
+    "doctor": ["PIN...", "--cluster", "--json", "--profile", "--set"],
     "env build": ["PIN", "--set"],
     "env list": [],
     "env remove": ["NAME"],

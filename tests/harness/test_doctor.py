@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +271,10 @@ def test_a_streamed_reference_needs_memory_and_disk_but_no_gpu(h20: None) -> Non
     assert (needs.gpu_memory_gb, needs.host_memory_gb) == (0.0, 110.0)
 
 
-def test_gpus_are_taken_by_one_pin_at_a_time_and_a_cpu_by_many() -> None:
+def test_gpus_are_taken_by_one_pin_at_a_time_and_a_cpu_by_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gpu_lock, "DYING_S", 0.2)
     one, other = pins.read(LARGE), pins.read(JOINED)
     with gpu_lock.held(one) as descriptors:
         assert len(descriptors) == 1
@@ -277,6 +282,10 @@ def test_gpus_are_taken_by_one_pin_at_a_time_and_a_cpu_by_many() -> None:
             taken: Any = gpu_lock.held(second)
             with pytest.raises(LaunchError, match=f"taken by {LARGE}, launched by process"), taken:
                 pass
+    monkeypatch.setattr(gpu_lock, "DYING_S", 20.0)
+    leaving = ExitStack()
+    leaving.enter_context(gpu_lock.held(one))
+    threading.Timer(0.5, leaving.close).start()  # its driver was killed, and it is dying
     with gpu_lock.held(other):
         for on_cpu in (TINY, STREAMED):
             with gpu_lock.held(pins.read(on_cpu)) as none:

@@ -27,7 +27,7 @@ with folder.held(Path(sys.argv[1]), path, spec.load(path)):
     time.sleep(600)
 """
 PROVENANCE = {
-    "schema": 1,
+    "schema": folder.SCHEMA,
     "run": "r",
     "decides": {"suite tiny-tasks": "aa", "pin m/vllm": "bb"},
     "python": "3",
@@ -129,6 +129,12 @@ def test_what_a_run_was_begun_with_is_what_it_goes_on_with(tmp_path: Path) -> No
         require_same(tmp_path, changed)
     assert "tiny-tasks" not in str(caught.value)
     with pytest.raises(ConfigError, match="suite tiny-tasks: aa became dd"):
-        require_same(tmp_path, {"decides": {**PROVENANCE["decides"], "suite tiny-tasks": "dd"}})  # pyright: ignore[reportGeneralTypeIssues]
+        require_same(tmp_path, {**PROVENANCE, "decides": {"suite tiny-tasks": "dd"}})
     with pytest.raises(ConfigError, match="suite new: nothing became ee"):
-        require_same(tmp_path, {"decides": {"suite new": "ee"}})
+        require_same(tmp_path, {**PROVENANCE, "decides": {"suite new": "ee"}})
+
+
+def test_a_run_of_another_versions_making_is_not_gone_on_with(tmp_path: Path) -> None:
+    require_same(tmp_path, {**PROVENANCE, "schema": folder.SCHEMA - 1})
+    with pytest.raises(ConfigError, match=f"is a run of schema {folder.SCHEMA - 1}"):
+        require_same(tmp_path, PROVENANCE)
