@@ -2,15 +2,17 @@
 
     python -m scripts.chaos [--faults 200] [--seed 0] [--keep FOLDER]
 
-Four runs of `enginediff run` against a deterministic fake engine, each after one without any fault:
+Five runs of `enginediff run` against a deterministic fake engine, each after one without any fault:
 
     raw         by URL, every fault of `server.py`; the driver is killed (SIGKILL) again and again
     chat        the same by the chat API, where nothing can be continued
     supervised  the fake in vLLM's place, started by the driver; both are killed
     full disk   a tmpfs that fills up, and is cleared (needs the right to mount)
+    two servers of a Ray cluster: one is killed, and back, or cut off; the driver, a worker or an
+                engine is killed (needs the right to make namespaces)
 
-Each has to come to the same results as the undisturbed one: none lost, none twice, an unbroken
-journal; and raw, at most 1 % of tokens generated again. Exit code 1 where it does not.
+Each has to come to the same results as the undisturbed one: none lost, none twice, unbroken
+journals; and raw, at most 1 % of tokens generated again. Exit code 1 where it does not.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from scripts.chaos import disk, judging
+from scripts.chaos import disk, judging, over_ray
 from scripts.chaos.driving import Scene
 from scripts.chaos.judging import Found
 
@@ -48,6 +51,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts.chaos", description=__doc__)
     parser.add_argument("--faults", type=int, default=200, help="kills and faults, at least")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=SCENES, default=[*SCENES])
     parser.add_argument("--keep", type=Path, help="a new folder for all that comes of it")
     options = parser.parse_args()
     began = time.monotonic()
@@ -55,7 +59,7 @@ def main() -> int:
         options.keep.mkdir(parents=True)
     place = nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory()
     with place as folder:
-        found = scenes(Path(folder).absolute(), random.Random(options.seed))
+        found = scenes(Path(folder).absolute(), random.Random(options.seed), options.only)
     faults = sum(one.kinds.total() for one in found)
     print(f"{faults} kills and faults in {time.monotonic() - began:.0f} s")
     wrong = [problem for one in found for problem in one.problems]
@@ -66,16 +70,11 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def scenes(folder: Path, rng: random.Random) -> list[Found]:
+def scenes(folder: Path, rng: random.Random, only: Sequence[str]) -> list[Found]:
     found: list[Found] = []
-    for name, play in (
-        ("raw", raw),
-        ("chat", chat),
-        ("supervised", supervised),
-        ("full disk", full_disk),
-    ):
+    for name in only:
         scene = Scene(name=name, folder=folder / name.replace(" ", "-"), rng=rng)
-        one = play(scene)
+        one = SCENES[name](scene)
         print(one.line(), flush=True)
         found.append(one)
     return found
@@ -98,7 +97,7 @@ def by_url(scene: Scene, suite: str, *, epochs: int, kills: int) -> Found:
         scene.run("undisturbed", url, suite, epochs)
     with scene.server("disturbed", faults=FAULTS) as url:
         killed = scene.run_and_kill("disturbed", url, suite, epochs, kills=kills)
-    return judging.judged(scene, kills=killed)
+    return judging.judged(scene, made={"kill": killed})
 
 
 def supervised(scene: Scene) -> Found:
@@ -107,7 +106,7 @@ def supervised(scene: Scene) -> Found:
         scene.run("undisturbed", pin, "tiny-tasks-raw", 5)
     with scene.launched("disturbed", faults={"restart": 0.01}) as pin:
         killed = scene.run_and_kill("disturbed", pin, "tiny-tasks-raw", 5, kills=16, engines=True)
-    return judging.judged(scene, kills=killed, counted=False)
+    return judging.judged(scene, made={"kill": killed}, counted=False)
 
 
 def full_disk(scene: Scene) -> Found:
@@ -120,10 +119,18 @@ def full_disk(scene: Scene) -> Found:
         if filled is None:
             return Found(name=scene.name, note="not run: no right to mount a tmpfs")
         problems = disk.run_full(scene, url, filled)
-        found = judging.judged(scene, kills=0)
-        found.kinds["full disk"] += 1
+        found = judging.judged(scene, made={"full disk": 1})
     found.problems += problems
     return found
+
+
+SCENES: Mapping[str, Callable[[Scene], Found]] = {
+    "raw": raw,
+    "chat": chat,
+    "supervised": supervised,
+    "full disk": full_disk,
+    "two servers": over_ray.two_servers,
+}
 
 
 if __name__ == "__main__":

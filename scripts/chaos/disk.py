@@ -34,7 +34,7 @@ def small(folder: Path) -> Generator[Path | None]:
 def run_full(scene: Scene, engine: Engine, filler: Path) -> list[str]:
     """A run that meets the end of the disk; what was wrong about it."""
     driver = scene.begun("disturbed", engine, "tiny-tasks-raw", 3)
-    said = scene.folder / "disturbed.err"
+    said = scene.said("disturbed")
     deadline = time.monotonic() + LONGEST_S
     while b"no room for more" not in said.read_bytes():
         if driver.poll() is not None or time.monotonic() > deadline:

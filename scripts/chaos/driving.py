@@ -9,29 +9,35 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from harness.runs import ledger
+from harness.runs.spec import LOCAL
 from launchers.process import free_port
 
 ROOT = Path(__file__).parents[2]
 SERVER = Path(__file__).with_name("server.py")
 INSIDE = Path(__file__).with_name("inside")
 CLI = Path(sys.executable).with_name("enginediff")
+SUITE = """\
+[[suites]]
+name = "{name}"
+"""
 LONGEST_S = 300.0  # of one driver
+LONGEST_WAIT_S = 2.5  # before it is disturbed
 TOKEN_S = 0.01
 SPEC = """\
 schema = 1
 seed = 0
 epochs = {epochs}
 transport = "aiohttp"
-nodes = ["local"]
+nodes = {nodes}
 
-[[suites]]
-name = "{suite}"
-
+{suites}
 [[engines]]
 name = "{engine}"
 changes = {changes}
@@ -89,9 +95,11 @@ class Scene:
                 process.terminate()
 
     @contextmanager
-    def launched(self, name: str, *, faults: Mapping[str, float]) -> Generator[Engine]:
+    def launched(
+        self, name: str, *, faults: Mapping[str, float], token_s: float = TOKEN_S
+    ) -> Generator[Engine]:
         """A fake engine that the driver starts, and minds: it stands where vLLM stands."""
-        plan = self._plan(name, faults)
+        plan = self._plan(name, faults, token_s)
         yield Engine(
             name="tiny-moe/vllm-cpu",
             changes=(f"env.PYTHONPATH={INSIDE}", f"env.CHAOS_PLAN={plan}"),
@@ -101,7 +109,7 @@ class Scene:
         """To its end. RuntimeError where it does not come to it."""
         driver = self.begun(name, engine, suite, epochs)
         if driver.wait(LONGEST_S):
-            raise RuntimeError(f"{self.name}: {name}: see {self.folder / name}.err")
+            raise RuntimeError(f"{self.name}: {name}: see {self.said(name)}")
 
     def run_and_kill(
         self,
@@ -118,7 +126,7 @@ class Scene:
         driver = self.begun(name, engine, suite, epochs)
         while True:
             victim_is_engine = engines and killed % 2 == 0
-            if killed < kills and self._worked(driver, name):
+            if killed < kills and self.worked(driver, name):
                 pid = engine_of(driver.pid) if victim_is_engine else driver.pid
                 if pid is not None and driver.poll() is None:
                     os.kill(pid, signal.SIGKILL)
@@ -132,16 +140,37 @@ class Scene:
 
     def begun(self, name: str, engine: Engine, suite: str, epochs: int) -> subprocess.Popen[bytes]:
         """The same command each time."""
-        spec = self.folder / f"{name}.toml"
-        changes = json.dumps(list(engine.changes))
-        spec.write_text(
-            SPEC.format(epochs=epochs, suite=suite, engine=engine.name, changes=changes), "utf-8"
-        )
-        command = [str(CLI), "run", str(spec), "--run", str(self.run_folder(name))]
-        with (self.folder / f"{name}.err").open("ab") as said:
+        command = self.command(name, engine, [suite], epochs)
+        with self.said(name).open("ab") as said:
             return subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said)
 
-    def _worked(self, driver: subprocess.Popen[bytes], name: str) -> bool:
+    def command(
+        self,
+        name: str,
+        engine: Engine,
+        suites: Sequence[str],
+        epochs: int,
+        nodes: Sequence[str] = (LOCAL,),
+    ) -> list[str]:
+        """Its spec is written down."""
+        spec = self.folder / f"{name}.toml"
+        text = SPEC.format(
+            epochs=epochs,
+            nodes=json.dumps(nodes),
+            suites="\n".join(SUITE.format(name=suite) for suite in suites),
+            engine=engine.name,
+            changes=json.dumps(engine.changes),
+        )
+        spec.write_text(text, "utf-8")
+        return [str(CLI), "run", str(spec), "--run", str(self.run_folder(name))]
+
+    def said(self, name: str) -> Path:
+        """All that its drivers say."""
+        return self.folder / f"{name}.err"
+
+    def worked(
+        self, driver: subprocess.Popen[Any], name: str, *, most_s: float = LONGEST_WAIT_S
+    ) -> bool:
         """Waits until a driver has been asking for a while; False where it has ended before."""
         journals = self.run_folder(name) / "records"
         before = _bytes(journals)
@@ -149,15 +178,15 @@ class Scene:
             if driver.poll() is not None:
                 return False
             time.sleep(0.02)
-        time.sleep(self.rng.uniform(0.1, 2.5))
+        time.sleep(self.rng.uniform(0.1, most_s))
         return driver.poll() is None
 
-    def _plan(self, name: str, faults: Mapping[str, float]) -> Path:
+    def _plan(self, name: str, faults: Mapping[str, float], token_s: float = TOKEN_S) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}.plan.json"
         table = {
             "seed": self.rng.randrange(1 << 30),
-            "token_s": TOKEN_S,
+            "token_s": token_s,
             "ledger": str(self.ledger(name)),
             "faults": dict(faults),
             "storm": {"requests": 5, "within_s": 0.5},
@@ -176,11 +205,15 @@ def engine_of(driver: int) -> int | None:
 
 
 def _children(pid: int) -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    """Of all its threads: the one that works for a node starts the engine there."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, file.read_text().split())
+    return found
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.jsonl"))
+    """Of what came; that something was given to a node is no work yet."""
+    journals = (path for path in folder.rglob("*.jsonl") if path.name != ledger.NAME)
+    return sum(path.stat().st_size for path in journals)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.runs import journal
+from harness.runs import journal, ledger
 from scripts.chaos.driving import Scene
 
 SAME = ("suite", "case", "repeat", "outcome", "content", "reasoning", "finish_reason", "tokens")
@@ -40,9 +40,10 @@ class Found:
         )
 
 
-def judged(scene: Scene, *, kills: int, counted: bool = True) -> Found:
-    """Reads both runs and their ledgers. `counted`: no engine was killed, which keeps no count."""
-    found = Found(name=scene.name, kinds=Counter({"kill": kills}))
+def judged(scene: Scene, *, made: Mapping[str, int], counted: bool = True) -> Found:
+    """Reads both runs and their ledgers. `made`: what was done to it, beside the engine's faults.
+    `counted`: no engine was killed, which keeps no count."""
+    found = Found(name=scene.name, kinds=Counter(made))
     right, given = results(scene, "undisturbed"), results(scene, "disturbed")
     found.requests = len(right)
     if given != right:
@@ -50,14 +51,12 @@ def judged(scene: Scene, *, kills: int, counted: bool = True) -> Found:
         found.problems.append(
             f"{scene.name}: {len(lost)} lost, {len(changed)} other: {changed[:5]}"
         )
-    lines = _journal(scene, "disturbed")
-    final = Counter(line["n"] for line in lines if line["kind"] == "ended" and line["final"])
-    if twice := [n for n, count in final.items() if count > 1]:
-        found.problems.append(f"{scene.name}: ended twice: {twice[:5]}")
-    found.drivers = sum(line["kind"] == "opened" for line in lines)
+    nodes = journals(scene, "disturbed")
+    found.problems += [f"{scene.name}: {problem}" for problem in _wrong(scene, nodes)]
+    found.drivers = sum(line["kind"] == "opened" for lines in nodes.values() for line in lines)
     found.continued = sum(bool(row["continued"]) for row in _answers(scene, "disturbed"))
     served = 0
-    for row in _ledger(scene.ledger("disturbed")):
+    for row in _lines(scene.ledger("disturbed")):
         if row["kind"] == "served":
             served += row["sent_tokens"]
         else:
@@ -69,17 +68,76 @@ def judged(scene: Scene, *, kills: int, counted: bool = True) -> Found:
     return found
 
 
+def received_again(scene: Scene) -> float:
+    """Tokens that came once more, of those needed; what was sent, and never read, is not in it."""
+    came = [
+        sum(_received(lines) for lines in journals(scene, name).values())
+        for name in ("disturbed", "undisturbed")
+    ]
+    return came[0] / came[1] - 1
+
+
 def results(scene: Scene, name: str) -> dict[int, tuple[Any, ...]]:
     """What came of each request."""
     return {row["n"]: tuple(row.get(key) for key in SAME) for row in _answers(scene, name)}
 
 
+def journals(scene: Scene, name: str) -> dict[str, list[dict[str, Any]]]:
+    """Every line, by node; ConfigError where a chain is broken."""
+    paths = scene.run_folder(name).glob("records/*/*.jsonl")
+    return {path.stem: list(journal.read(path)) for path in paths if path.name != ledger.NAME}
+
+
+def _wrong(scene: Scene, nodes: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
+    """Of a run that is done: each request ended once at a node, and counts once, as it is told."""
+    for node, lines in nodes.items():
+        ended = Counter(line["n"] for line in lines if line["kind"] == "ended" and line["final"])
+        if twice := _repeated(ended):
+            yield f"ended twice on {node}: {twice}"
+    answered = [(row["n"], row["node"]) for row in _answers(scene, "disturbed")]
+    if twice := _repeated(Counter(n for n, _ in answered)):
+        yield f"answered twice: {twice}"
+    (path,) = scene.run_folder("disturbed").glob(f"records/*/{ledger.NAME}")
+    counted = [
+        (n, line["node"]) for line in _valid(journal.read(path)) for n, _, _ in line["counted"]
+    ]
+    if sorted(counted) != sorted(answered):
+        yield f"counted otherwise than answered: {set(counted) ^ set(answered)}"
+
+
+def _valid(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What still counts of a ledger."""
+    valid: list[Mapping[str, Any]] = []
+    for line in lines:
+        if line["kind"] == "forgotten":
+            valid = [one for one in valid if one["node"] != line["node"]]
+        elif line["kind"] == "ended":
+            valid.append(line)
+    return valid
+
+
+def _repeated(counts: Mapping[int, int]) -> list[int]:
+    """A few of what is there more than once."""
+    return [n for n, count in counts.items() if count > 1][:5]
+
+
+def _received(lines: Iterable[Mapping[str, Any]]) -> int:
+    """Tokens; a piece that brought no ids counts as one."""
+    return sum(
+        len(part["token_ids"]) if "token_ids" in part else 1
+        for line in lines
+        if line["kind"] == "parts"
+        for _, part in line["parts"]
+        if part.keys() - {"done", "finish_reason"}
+    )
+
+
 def _answers(scene: Scene, name: str) -> Iterator[dict[str, Any]]:
     (path,) = (scene.run_folder(name) / "answers").iterdir()
-    return _ledger(path)
+    return _lines(path)
 
 
-def _ledger(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """JSON lines; a server that was killed may have left half a one."""
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
         if line.endswith(b"\n"):
@@ -87,10 +145,4 @@ def _ledger(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _served(path: Path) -> int:
-    return sum(row["sent_tokens"] for row in _ledger(path) if row["kind"] == "served")
-
-
-def _journal(scene: Scene, name: str) -> list[dict[str, Any]]:
-    """Every line; ConfigError where its chain is broken."""
-    (path,) = scene.run_folder(name).glob("records/*/local.jsonl")
-    return list(journal.read(path))
+    return sum(row["sent_tokens"] for row in _lines(path) if row["kind"] == "served")

@@ -97,9 +97,9 @@ class Request:
         return self.headers.get("connection", "").lower() == "close"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Account:
-    """One generation: how many of its tokens have gone out."""
+    """One generation: how many of its tokens have gone out. Two of one request may be equal."""
 
     path: str
     request_id: str | None
