@@ -10,8 +10,8 @@ means that it may be at work, and what it was given stays its own.
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
+import os
 import re
 import time
 from collections import Counter
@@ -61,6 +61,7 @@ class Remote:
         """`stopped`: whether nobody waits for an answer any more."""
         self.name, self._stopped = name, stopped
         self.address = ""  # since it was present
+        self._place = ""  # Ray's id of the server
         self._actor: Any = None
         self._run = ""
         self._spec: RunSpec | None = None  # surveyed there
@@ -71,9 +72,12 @@ class Remote:
     def present(self) -> bool:
         """Raises LostError where Ray itself cannot be asked."""
         if self._actor is None:
-            place = _alive().get(self.name)
-            if place is None:
+            alive = [node for node in ray.nodes() if node["Alive"] and self.name in _names(node)]
+            if not alive:
                 return False
+            # One that was lost and has come back may be listed twice until Ray sees it.
+            place = next((node for node in alive if node["NodeID"] != self._place), alive[0])
+            self._place = place["NodeID"]
             self.address = place["NodeManagerAddress"]
             pinned = NodeAffinitySchedulingStrategy(place["NodeID"], soft=False)
             made = ray.remote(Attendant).options(
@@ -90,6 +94,11 @@ class Remote:
         return Survey(
             node=self.name, facts=self.facts(), engines=engines, clock_ahead_s=self.ahead_s()
         )
+
+    def expect(self, survey: Survey, spec: RunSpec) -> None:
+        """It is away now, and is to be as another is when it comes."""
+        self._before = spec
+        self._hashes = tuple(one.prepared and one.prepared.hash for one in survey.engines)
 
     def facts(self) -> Facts:
         try:
@@ -229,12 +238,15 @@ def surveyed(nodes: Sequence[Remote], spec: RunSpec) -> list[Survey]:
 
 
 @contextmanager
-def opened(names: Sequence[str] | None, stopped: Callable[[], bool]) -> Generator[list[Remote]]:
+def opened(
+    names: Sequence[str] | None, stopped: Callable[[], bool], *, away: bool = False
+) -> Generator[list[Remote]]:
     """The cluster that this machine is in, or that RAY_ADDRESS names; None: all of its servers.
+    `away`: all but one of `names` may be.
 
     Ray prints of its own accord, on stdout too, which is kept for results. Raises ConfigError.
     """
-    with contextlib.redirect_stdout(io.StringIO()):
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
             ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -245,7 +257,7 @@ def opened(names: Sequence[str] | None, stopped: Callable[[], bool]) -> Generato
         try:
             known = _alive()
             for name in names or ():
-                if name not in known:
+                if name not in known and not (away and known.keys() & set(names or ())):
                     raise ConfigError(
                         f"nodes: {name!r} is not in the Ray cluster; there are "
                         f"{', '.join(_named())}"

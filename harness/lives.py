@@ -70,8 +70,11 @@ class Lives:
 
     def run(self) -> End:
         """DONE or STOPPED; LaunchError or RequestError where the engine is given up."""
+        fruitless = 0  # lives, one after the other
         while True:
+            done = self.watch.done
             end, why = self._life()
+            fruitless = 0 if self.watch.done > done else fruitless + 1
             if end in (End.DONE, End.STOPPED):
                 self.watch.state = end
                 return end
@@ -80,7 +83,7 @@ class Lives:
             if self.watch.restarts >= self.spec.limits.restarts:
                 raise LaunchError(f"given up after {self.watch.restarts} restarts: {why}")
             self.watch.restarts += 1
-            wait_s = min(LONGEST_BACKOFF_S, 2.0 ** (self.watch.restarts - 1))
+            wait_s = min(LONGEST_BACKOFF_S, 2.0**fruitless)
             self.watch.state = f"{end}; starting again"
             self.announce(f"{self.engine.title}: {end}; starting it again in {wait_s:g} s")
             if self.feed.stopped.wait(wait_s):

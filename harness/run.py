@@ -104,10 +104,15 @@ def _nodes(
         return
     from harness import cluster  # Ray is an extra, and takes a second
 
-    with cluster.opened(spec.nodes, stop.is_set) as servers:
-        announce(f"looking at {', '.join(spec.nodes)}")
-        surveys = cluster.surveyed(servers, spec)
+    begun = (folder / folders.PROVENANCE).exists()
+    with cluster.opened(spec.nodes, stop.is_set, away=begun) as servers:
+        present = [server for server in servers if server.present()]
+        announce(f"looking at {', '.join(server.name for server in present)}")
+        surveys = cluster.surveyed(present, spec)
         survey.require_agreed(surveys, survey.needed_gb(spec, len(cases), len(servers)), announce)
+        for server in servers:
+            if server not in present:
+                server.expect(surveys[0], spec)
         engines = [one.prepared for one in surveys[0].engines if one.prepared is not None]
         yield _places(servers, engines), engines, lambda: {one.node: one.facts for one in surveys}
 

@@ -43,18 +43,18 @@ class Schedule:
         self._common: list[int] = []  # free, and at home nowhere here; longest last
         self._waiting = set(left)  # free
         self._known = 1.0
-        self._sorted_at = 0.0
+        self._sorted_at = 0.0  # `_known` then; 0: it is to be sorted before anything is given
 
     def join(self, node: str) -> None:
         self._nodes.setdefault(node, _Node())
-        self._sort()
+        self._sorted_at = 0.0
 
     def leave(self, node: str) -> None:
         """What it had is free again, and what was at home there has no home while it is away."""
         gone = self._nodes.pop(node, None)
         if gone is not None:
             self._waiting.update(gone.has)
-        self._sort()
+        self._sorted_at = 0.0
 
     @property
     def left(self) -> int:
@@ -85,7 +85,7 @@ class Schedule:
         own = [n for n in numbers if n in self._waiting]
         self._waiting.difference_update(own)
         self._nodes[node].has.update(dict.fromkeys(own))
-        self._sort()
+        self._sorted_at = 0.0
 
     def give(self, node: str, room: int) -> list[int]:
         """At most `room` more for a node, longest first."""

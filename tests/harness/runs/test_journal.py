@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from harness.base.errors import ConfigError
 from harness.runs import journal
 from harness.runs.journal import Journal, NoRoomError
+from tests.harness.runs.full_disk import lifted, limited
 
 LINES = [{"kind": "begun", "n": 1}, {"kind": "part", "text": 'a "quoted"\n line — ü'}, {"n": 3}]
 
@@ -88,23 +88,100 @@ def test_a_file_that_cannot_be_read_is_the_users_error(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_journal_as_it_was_and_it_goes_on_when_there_is_room(
     tmp_path: Path,
 ) -> None:
-    """A limit of the file's size stands for the disk: the kernel writes a part, then refuses."""
     path = tmp_path / "j.jsonl"
     with Journal(path) as opened:
         opened.write(LINES)
         before = path.read_bytes()
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        kept = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, hard))
-        try:
-            with pytest.raises(NoRoomError, match=r"j\.jsonl: no room"):
-                opened.write([{"long": "x" * 1000}])
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-            signal.signal(signal.SIGXFSZ, kept)
+        with limited(len(before) + 100), pytest.raises(NoRoomError, match=r"j\.jsonl: no room"):
+            opened.write([{"long": "x" * 1000}])
         assert path.read_bytes() == before
         opened.write([{"long": "x" * 1000}])
     assert list(journal.read(path)) == [*LINES, {"long": "x" * 1000}]
+
+
+def test_who_is_asked_where_there_is_no_room_has_it_tried_again_until_there_is(
+    tmp_path: Path,
+) -> None:
+    path, told = tmp_path / "j.jsonl", list[int]()
+
+    def full(error: NoRoomError) -> None:
+        assert path.stat().st_size == before and "no room" in str(error)
+        told.append(1)
+        if len(told) == 3:  # whoever waits has made room
+            lifted()
+
+    with Journal(path, full=full) as opened:
+        opened.write(LINES)
+        before = path.stat().st_size
+        with limited(before + 100):
+            opened.write([{"long": "x" * 1000}])
+            opened.append(_following(opened, {"more": "y" * 200}))
+    assert len(told) == 3
+    assert list(journal.read(path)) == [*LINES, {"long": "x" * 1000}, {"more": "y" * 200}]
+
+
+def _following(before: Journal, line: dict[str, Any]) -> bytes:
+    """A line that follows a journal, written elsewhere."""
+    copy = before.path.with_name("copy.jsonl")
+    copy.write_bytes(before.path.read_bytes())
+    return written(copy, [line]).read_bytes()[before.size :]
+
+
+def test_lines_of_another_journal_that_begins_as_this_one_are_appended_as_they_are(
+    tmp_path: Path,
+) -> None:
+    other = written(tmp_path / "other.jsonl", LINES).read_bytes()
+    starts = [0, *(at + 1 for at, byte in enumerate(other) if byte == 10)]
+    for first in range(len(LINES) + 1):
+        for second in range(first, len(LINES) + 1):
+            path = tmp_path / f"{first}-{second}.jsonl"
+            with Journal(path) as opened:
+                for piece in (other[: starts[first]], other[starts[first] : starts[second]]):
+                    bodies = opened.append(piece)
+                    assert [orjson.loads(body + b"}") for body in bodies] == [
+                        {k: v for k, v in orjson.loads(line).items() if k != "chain"}
+                        for line in piece.splitlines()
+                    ]
+                assert (opened.size, opened.chain) == (
+                    starts[second],
+                    journal.chain_at(tmp_path / "other.jsonl", starts[second]),
+                )
+            assert path.read_bytes() == other[: starts[second]]
+
+
+def test_lines_that_do_not_follow_are_refused_all_of_them(tmp_path: Path) -> None:
+    other = written(tmp_path / "other.jsonl", LINES).read_bytes()
+    first, second, third = other.splitlines(keepends=True)
+    with Journal(tmp_path / "j.jsonl") as opened:
+        opened.append(first)
+        for wrong in (third, first, second + second, second + third[:-1], second[:40] + b"\n"):
+            with pytest.raises(ConfigError, match=r"j\.jsonl is not what was written"):
+                opened.append(wrong)
+            assert (opened.size, opened.path.read_bytes()) == (len(first), first)
+        opened.append(second + third)
+        opened.write([{"n": 4}])
+    assert list(journal.read(tmp_path / "j.jsonl")) == [*LINES, {"n": 4}]
+
+
+def test_a_chain_is_told_where_a_line_ends_and_nowhere_else(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    chains = {0: bytes(journal.CHAIN_BYTES)}
+    with Journal(path) as opened:
+        for line in LINES:
+            opened.write([line])
+            chains[opened.size] = opened.chain
+    for end in range(path.stat().st_size + 200):
+        assert journal.chain_at(path, end) == chains.get(end, b"")
+
+
+def test_bodies_between_two_places_are_the_lines_without_their_chains(tmp_path: Path) -> None:
+    path = written(tmp_path / "j.jsonl", LINES)
+    content = path.read_bytes()
+    starts = [0, *(at + 1 for at, byte in enumerate(content) if byte == 10)]
+    for first in range(len(LINES) + 1):
+        for last in range(first, len(LINES) + 1):
+            found = [orjson.loads(one) for one in journal.bodies(path, starts[first], starts[last])]
+            assert found == LINES[first:last]
 
 
 def test_what_was_written_outlives_a_killed_process(tmp_path: Path) -> None:

@@ -64,7 +64,14 @@ def test_a_spec_says_what_to_ask_of_whom_and_its_hash_is_its_contents(path: Path
         ("epochs = 2", "epochs = 0", ["epochs is 0", "1 or more"]),
         ("epochs = 2", 'epochs = "2"', ["epochs is '2'", "an integer"]),
         ('"aiohttp"', '"requests"', ["transport is 'requests'", "aiohttp, openai"]),
-        ('["local"]', '["local", "other"]', ["nodes is", "one node"]),
+        ('["local"]', '["local", "other"]', ["nodes is", "this machine, without others"]),
+        ('["local"]', "[]", ["nodes: there is none", '["local"]']),
+        ('["local"]', '["a", "b", "a"]', ["nodes: 'a' stands twice"]),
+        ('["local"]', '["a", "../b"]', ["nodes: '../b' is no name of a node"]),
+        ('["local"]', '["a", ""]', ["nodes: '' is no name of a node"]),
+        ('["local"]', '["a", ".b"]', ["nodes: '.b' is no name of a node"]),
+        ('["local"]', '["a", "b\\n"]', ["is no name of a node"]),
+        ('["local"]', '["a", "ledger"]', ["nodes: 'ledger' is no name of a node"]),
         ("cases = 40", "cases = 0", ["tiny-tasks: cases is 0"]),
         ("top_p = 0.95", "top_p = 0.0", ["sampling.thinking.top_p is 0.0", "above 0"]),
         ("temperature = 0.6", "temperature = nan", ["sampling.instant.temperature is nan"]),
@@ -88,6 +95,14 @@ def test_what_is_wrong_is_named_with_its_value_and_what_would_be_right(
         spec.load(path)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_names_of_servers_are_read_and_are_part_of_what_a_run_is(path: Path) -> None:
+    local = spec.load(path)
+    path.write_text(RIGHT.replace('["local"]', '["server-a", "10.0.0.7", "gpu_2.rack"]'), "utf-8")
+    read = spec.load(path)
+    assert read.nodes == ("server-a", "10.0.0.7", "gpu_2.rack")
+    assert read.hash != local.hash
 
 
 def test_a_folder_and_a_missing_file_are_told_as_such(tmp_path: Path) -> None:

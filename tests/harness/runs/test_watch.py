@@ -8,7 +8,7 @@ from collections import Counter
 from copy import deepcopy
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.runs.retry import Failure
@@ -27,6 +27,7 @@ def test_a_histogram_counts_what_lies_at_each_bound_or_below(values: list[float]
     assert histogram.sum == pytest.approx(sum(values))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0, 1e5) | st.sampled_from(SECONDS), max_size=30),
     st.lists(st.floats(0, 1e5) | st.sampled_from(SECONDS), max_size=30),
@@ -107,6 +108,7 @@ def test_of_a_node_whose_clock_is_another_the_same_is_expected(ahead_s: float) -
     assert there.left_s(20.0) == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -161,12 +163,24 @@ def test_several_nodes_together_are_as_one_that_did_it_all(
             assert left == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
+def test_what_a_worker_that_is_no_more_had_under_way_is_not_under_way() -> None:
+    gone, other = (Watch(engine="e", total=40, began=0.0) for _ in range(2))
+    for one in (gone, other):
+        for _ in range(20):
+            over(one, 2.0)
+    gone.asked(1.0)
+    gone.in_flight, gone.allowed, gone.paused = 1, 8, True
+    gone.gone()
+    assert (gone.in_flight, gone.allowed, gone.paused, gone.done) == (0, 0, False, 20)
+    assert gone.left_s(50.0) == other.left_s(50.0)
+
+
 def test_what_two_nodes_ended_counts_once_and_no_node_at_all_is_nothing() -> None:
     parts = [Watch(engine="e", total=9), Watch(engine="e", total=9)]
     for watch in parts:
         over(watch, 1.0)
     whole = together("e", 9, 0, Counter(answered=1), "running", {}, parts)
-    assert (whole.done, sum(whole.whole_s.counts)) == (1, 2)
+    assert (whole.done, sum(whole.whole_s.counts), dict(whole.nodes)) == (1, 2, {})
     empty = together("e", 9, 0, Counter(), "waiting", {}, [])
     assert (empty.done, empty.allowed, empty.in_flight, empty.state) == (0, 0, 0, "waiting")
     assert empty.left_s(1e12) is None
