@@ -66,13 +66,17 @@ class Remote:
         self._run = ""
         self._spec: RunSpec | None = None  # surveyed there
         self._before: RunSpec | None = None  # the same, of its life before
-        self._hashes: tuple[str | None, ...] = ()
+        self._known: Survey | None = None  # what it was at first, or is to be
         self._pending: Any = None  # an exchange that was not answered yet
 
     def present(self) -> bool:
-        """Raises LostError where Ray itself cannot be asked."""
+        """Whether Ray says so now; it is not, where Ray cannot be asked."""
         if self._actor is None:
-            alive = [node for node in ray.nodes() if node["Alive"] and self.name in _names(node)]
+            try:
+                nodes = ray.nodes()
+            except exceptions.RayError:
+                return False
+            alive = [node for node in nodes if node["Alive"] and self.name in _names(node)]
             if not alive:
                 return False
             # One that was lost and has come back may be listed twice until Ray sees it.
@@ -89,16 +93,15 @@ class Remote:
     def survey(self, spec: RunSpec) -> Survey:
         """What it is, and the engines of a spec, verified and built. Takes minutes."""
         engines: tuple[EngineThere, ...] = self._called("engines", spec, str(Path.cwd()))
-        self._spec = spec
-        self._hashes = tuple(one.prepared and one.prepared.hash for one in engines)
-        return Survey(
+        found = Survey(
             node=self.name, facts=self.facts(), engines=engines, clock_ahead_s=self.ahead_s()
         )
+        self._spec, self._known = spec, self._known or found
+        return found
 
     def expect(self, survey: Survey, spec: RunSpec) -> None:
         """It is away now, and is to be as another is when it comes."""
-        self._before = spec
-        self._hashes = tuple(one.prepared and one.prepared.hash for one in survey.engines)
+        self._before, self._known = spec, survey
 
     def facts(self) -> Facts:
         try:
@@ -187,14 +190,20 @@ class Remote:
         return answer
 
     def _survey_again(self) -> None:
-        assert self._before is not None
-        hashes = self._hashes
-        there = self.survey(self._before)
-        for one, before in zip(there.engines, hashes, strict=True):
-            if one.error is not None:
-                raise one.error
-            if one.prepared is not None and one.prepared.hash != before:
-                raise ConfigError(f"{self.name}: {one.name} is another pin since it is back")
+        """It is to be what it was, or what the others are. Raises ConfigError, each time."""
+        assert self._before is not None and self._known is not None
+        there, before = self.survey(self._before), self._known
+        try:
+            if there.facts.source != before.facts.source:
+                raise ConfigError(f"{self.name}: runs another enginediff since it is back")
+            for one, known in zip(there.engines, before.engines, strict=True):
+                if one.error is not None:
+                    raise one.error
+                if one.prepared and known.prepared and one.prepared.hash != known.prepared.hash:
+                    raise ConfigError(f"{self.name}: {one.name} is another pin since it is back")
+        except EnginediffError:
+            self._spec = None
+            raise
 
     def _restore(self, n: int, shard: Shard) -> None:
         with shard.path.open("rb") as file:
@@ -249,11 +258,13 @@ def opened(
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
             ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except ConnectionError as error:
             raise ConfigError(
                 f"no Ray cluster can be joined from here: {_brief(error)}\nstart one: ray start "
                 f"--head --labels {LABEL}=NAME, and on each other server ray start --address=..."
             ) from error
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(f"the Ray cluster cannot be joined: {_brief(error)}") from error
         try:
             known = _alive()
             for name in names or ():

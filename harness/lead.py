@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from harness.base.errors import EnginediffError
+from harness.base.errors import EnginediffError, LaunchError
 from harness.nodes import LostError, Node, SilentError
 from harness.runs.journal import NoRoomError
 from harness.runs.watch import Watch
@@ -43,7 +43,8 @@ class Lead:
         self._stop, self._announce = stop, announce
         self._names = [node.name for node in nodes]
         self._lock = threading.Lock()
-        self._busy_at = time.monotonic()  # when a node was at work last
+        self._working: set[str] = set()  # nodes, also those at which an engine begins
+        self._busy_at = time.monotonic()  # when one was at work last
         self._bug: BaseException | None = None
 
     def run(self) -> bool:
@@ -96,6 +97,8 @@ class Lead:
             if waiting and not absent:
                 absent = True
                 self._announce(f"{node.name}: is away; it is used again when it is back")
+            if self._working:
+                self._busy_at = time.monotonic()
             if waiting and time.monotonic() - self._busy_at > ABSENT_S:
                 with self._lock:
                     for turn in waiting:
@@ -107,6 +110,7 @@ class Lead:
         """An engine at a node, for as long as there is something to do."""
         try:
             with self._lock:
+                self._working.add(node.name)
                 shard = turn.join(node.name)
             node.begin(turn.engine, turn.n, shard)
             self._until_ended(node, turn)
@@ -119,6 +123,7 @@ class Lead:
         finally:
             node.close()
             with self._lock:
+                self._working.discard(node.name)
                 turn.leave(node.name)
 
     def _until_ended(self, node: Node, turn: Turn) -> None:
@@ -148,13 +153,15 @@ class Lead:
                 told = False
                 silent_s = time.monotonic() - heard
                 self._announce(f"{node.name}: answers again, after {silent_s:.0f} s")
-            heard = self._busy_at = time.monotonic()
+            heard = time.monotonic()
             self._tell(node, news)
             with self._lock:
                 over = turn.heard(node.name, news, heard)
             if over:
-                _require_good(news)
+                _require_good(node, news)
                 return
+            if not turn.left and news.begun:
+                node.stop()  # what it still asks, others have answered
             if 0 < len(news.lines) < news.size - orders.have:
                 continue  # there is more to fetch
             time.sleep(TICK_S)
@@ -187,9 +194,11 @@ class Lead:
             self._announce(said if len(self._nodes) == 1 else f"{node.name}: {said}")
 
 
-def _require_good(news: News) -> None:
-    """Raises what made a worker end."""
+def _require_good(node: Node, news: News) -> None:
+    """Raises what made a worker end. That a server's disk fails does not end the run."""
     if news.bug is not None:
-        raise RuntimeError(f"on a node:\n{news.bug}")
+        raise RuntimeError(f"on {node.name}:\n{news.bug}")
+    if isinstance(news.problem, OSError) and node.fetched:
+        raise LaunchError(f"{node.name}: {news.problem}") from news.problem
     if news.problem is not None:
         raise news.problem

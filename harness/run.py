@@ -105,6 +105,7 @@ def _nodes(
     from harness import cluster  # Ray is an extra, and takes a second
 
     begun = (folder / folders.PROVENANCE).exists()
+    announce("joining the Ray cluster")
     with cluster.opened(spec.nodes, stop.is_set, away=begun) as servers:
         present = [server for server in servers if server.present()]
         announce(f"looking at {', '.join(server.name for server in present)}")
@@ -160,7 +161,7 @@ def _turn(
         folder,
         fetched={node.name: node.fetched for node in nodes},
         expected=before[0].expected if before else Expected(cases),
-        homes=before[0].home if before else lambda _: None,
+        homes=before[0].homes if before else {},
         full=stop.full,
     )
 

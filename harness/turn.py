@@ -6,11 +6,10 @@ Not thread-safe: whoever leads the run holds a lock around it.
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import ChainMap, Counter
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.base.errors import ConfigError
 from harness.prepared import Prepared
@@ -51,10 +50,11 @@ class Turn:
         *,
         fetched: Mapping[str, bool],
         expected: Expected,
-        homes: Callable[[int], str | None],
+        homes: MutableMapping[int, str],
         full: Full,
     ) -> None:
-        """Goes on with what is there. `fetched`: by node. `full` as a journal's.
+        """Goes on with what is there. `fetched`: by node. `homes`: where an engine before this one
+        was asked a request, as far as it was. `full` as a journal's.
 
         Raises ConfigError.
         """
@@ -65,7 +65,6 @@ class Turn:
         self.total, self.expected = len(cases), expected
         self._folder = folder / "records" / engine.file
         self._ledger = Ledger(self._folder / NAME, spec.hash, full)
-        self._identity: Mapping[str, Any] | None = None
         self._there: dict[str, _There] = {}
         self._shards = {
             node: Shard(self._folder / f"{node}.jsonl", full, fetched=far)
@@ -83,7 +82,7 @@ class Turn:
             (n for n in order if n not in self._ledger.over),
             tokens=expected.tokens,
             rank=order.__getitem__,
-            homes=_Homes(self._ledger.has, homes),
+            homes=ChainMap(self._ledger.has, homes),
         )
         for node in fetched:  # also those that are not at it yet: what is at home there is kept
             self._schedule.join(node)
@@ -111,9 +110,10 @@ class Turn:
         by, there = self._ledger.by, other._ledger.by
         return sum(there.get(n) == node for n, node in by.items())
 
-    def home(self, n: int) -> str | None:
-        """The node that has answered a request, or is to."""
-        return self._ledger.by.get(n) or self._ledger.has.get(n)
+    @property
+    def homes(self) -> MutableMapping[int, str]:
+        """The node that has answered a request, or is to; it follows what goes on."""
+        return ChainMap(self._ledger.by, self._ledger.has)
 
     def has_work(self, node: str) -> bool:
         """Whether an engine that were started there would have something to do."""
@@ -137,12 +137,12 @@ class Turn:
     def orders(self, node: str, *, last: bool) -> Orders:
         """`last`: no other engine waits for the node."""
         there = self._there[node]
-        given = self._schedule.give(node, there.room)
+        given = [] if there.closed else self._schedule.give(node, there.room)
         there.room -= len(given)
         self._ledger.given(node, given)
         keep = self._schedule.has(node)
         idle = not keep and not self._schedule.unbegun(node)
-        there.closed = not self.left or (idle and not last)
+        there.closed |= not self.left or (idle and not last)
         return Orders(
             keep=tuple(keep),
             recalled=tuple(self._schedule.recalled(node)),
@@ -156,7 +156,7 @@ class Turn:
         Raises ConfigError where what came is not what was to come.
         """
         there = self._there[node]
-        self._count(node, there.shard.grown(news.lines, news.size))
+        self._count(node, there.shard.grown(news.lines, news.size, self._ledger.identity))
         held = {*news.unbegun, *news.begun}
         self._ledger.back(node, self._schedule.heard(node, held, news.unbegun))
         there.room = news.room
@@ -186,6 +186,7 @@ class Turn:
     def give_up(self, node: str, error: Exception) -> None:
         self.given_up[node] = error
         self.lost(node, f"given up: {error}")
+        self._schedule.leave(node)
 
     def watch(self) -> Watch:
         """Of all nodes."""
@@ -216,12 +217,12 @@ class Turn:
         if shard.size < upto:
             self._ledger.forgotten(node)
             upto = 0
-        found = shard.found(upto)
+        found = shard.found(upto, self._ledger.identity)
+        self._ledger.identified(found.identity)
         self._ledger.ended(node, found.upto, found.ends)
 
     def _count(self, node: str, found: Found) -> None:
-        for identity in found.identities:
-            self._require_same(node, identity)
+        self._ledger.identified(found.identity)
         tokens = {n: tokens for n, _, tokens in found.ends}
         outcomes = {n: outcome for n, outcome, _ in found.ends}
         for n in self._ledger.ended(node, found.upto, found.ends):
@@ -230,30 +231,8 @@ class Turn:
             self.failures[node] = 0
             if outcomes[n] == ANSWERED and tokens[n]:
                 self.expected.answered(n, tokens[n])
-
-    def _require_same(self, node: str, identity: Mapping[str, Any]) -> None:
-        if self._identity is None:
-            self._identity = identity
-        elif identity != self._identity:
+        for stranger in found.strangers:
+            known = dict(self._ledger.identity or {})
             raise ConfigError(
-                f"{self.title}: is {identity} on {node}, and was {dict(self._identity)} elsewhere"
+                f"{self.title}: is {dict(stranger)} on {node}, and was {known} elsewhere"
             )
-
-
-class _Homes(Mapping[int, str]):
-    """Where a request belongs: with whom it is to ask, or where another engine was asked it."""
-
-    def __init__(self, has: Mapping[int, str], before: Callable[[int], str | None]) -> None:
-        self._has, self._before = has, before
-
-    def __getitem__(self, n: int) -> str:
-        home = self._has.get(n) or self._before(n)
-        if home is None:
-            raise KeyError(n)
-        return home
-
-    def __iter__(self) -> Any:
-        raise NotImplementedError
-
-    def __len__(self) -> int:
-        raise NotImplementedError

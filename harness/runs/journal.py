@@ -172,8 +172,9 @@ def bodies(path: Path, start: int, end: int) -> Generator[bytes]:
     """Whole lines between two places where one begins, without their chains, which are believed."""
     with path.open("rb", buffering=READ_BYTES) as file:
         file.seek(start)
-        while file.tell() < end:
-            yield file.readline()[:-TAIL_BYTES] + b"}"
+        while start < end and (line := file.readline()):
+            start += len(line)
+            yield line[:-TAIL_BYTES] + b"}"
 
 
 def _bodies(path: Path) -> Generator[tuple[bytes, bytes]]:

@@ -4,6 +4,7 @@
     back       node  n          they are not any more: it gave them back, or was lost
     ended      node  upto       of the node's own journal, so far: what `counted`, as [n, outcome,
                                 tokens], and what had ended before elsewhere (`again`)
+    identity   identity         what the engine says that it is, on whatever node
     forgotten  node             its journal lost its end: what it has is counted anew
     node       node  what       what became of it, for people
 
@@ -35,6 +36,7 @@ class Ledger:
         self.by: dict[int, str] = {}  # -> node whose answer counts
         self.has: dict[int, str] = {}  # not over -> node that is to ask it
         self.tokens: dict[int, int] = {}  # of answers
+        self.identity: Mapping[str, Any] | None = None
         self.upto: dict[str, int] = {}  # node -> bytes of its journal
         self._path, self._spec = path, spec
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +74,11 @@ class Ledger:
         self._write("forgotten", node=node)
         self._forget_counted(node)
 
+    def identified(self, identity: Mapping[str, Any] | None) -> None:
+        if self.identity is None and identity is not None:
+            self._write("identity", identity=identity)
+            self.identity = identity
+
     def became(self, node: str, what: str) -> None:
         self._write("node", node=node, what=what)
 
@@ -96,6 +103,8 @@ class Ledger:
             self._count(line["node"], line["upto"], line["counted"])
         elif kind == "forgotten":
             self._forget_counted(line["node"])
+        elif kind == "identity":
+            self.identity = line["identity"]
 
     def _count(self, node: str, upto: int, counted: Iterable[tuple[int, str, int]]) -> None:
         self.upto[node] = max(upto, self.upto.get(node, 0))

@@ -91,7 +91,7 @@ class Schedule:
         """At most `room` more for a node, longest first."""
         own = self._nodes[node]
         given = [n for n in self._chosen(own, room) if n in self._waiting]
-        if len(given) < room and not self._waiting:
+        if len(given) < room and not self._waiting and not own.unbegun:
             self._recall(node, room - len(given))
         self._waiting.difference_update(given)
         own.has.update(dict.fromkeys(given))

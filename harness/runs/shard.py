@@ -6,7 +6,7 @@ chain followed, as it grows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ class Found:
 
     upto: int  # bytes
     ends: tuple[tuple[int, str, int], ...]  # number, outcome, tokens of an answer
-    identities: tuple[dict[str, Any], ...]  # that the engine gave of itself
+    identity: Mapping[str, Any] | None  # that the engine gave of itself first, or was to have
+    strangers: tuple[Mapping[str, Any], ...]  # other ones; what ended at these is not in `ends`
 
 
 class Shard:
@@ -38,20 +39,20 @@ class Shard:
         with Journal(path) as opened:
             self.size, self.chain = opened.size, opened.chain
         self._copy = Journal(path, full=full) if fetched else None
+        self._strange = False  # what comes is of another engine than it should be
 
-    def found(self, start: int) -> Found:
-        """In what is there already, from `start` on."""
-        return _found(journal.bodies(self.path, start, self.size), self.size)
+    def found(self, start: int, identity: Mapping[str, Any] | None) -> Found:
+        """In what is there already, from `start` on. `identity`: that the engine has; None: any."""
+        return self._found(journal.bodies(self.path, start, self.size), identity)
 
-    def grown(self, lines: bytes, size: int) -> Found:
+    def grown(self, lines: bytes, size: int, identity: Mapping[str, Any] | None) -> Found:
         """In what has come since then. Raises ConfigError where that does not follow."""
         if self._copy is None:
-            found = _found(journal.bodies(self.path, self.size, size), size)
-            self.size = size
-            return found
+            start, self.size = self.size, size
+            return self._found(journal.bodies(self.path, start, size), identity)
         bodies = self._copy.append(lines)
         self.size, self.chain = self._copy.size, self._copy.chain
-        return _found((body + b"}" for body in bodies), self.size)
+        return self._found((body + b"}" for body in bodies), identity)
 
     def sync(self) -> None:
         if self._copy is not None:
@@ -61,15 +62,19 @@ class Shard:
         if self._copy is not None:
             self._copy.close()
 
-
-def _found(bodies: Iterable[bytes], upto: int) -> Found:
-    ends, identities = list[tuple[int, str, int]](), list[dict[str, Any]]()
-    for body in bodies:
-        if not body.startswith(TOLD):
-            continue
-        line = orjson.loads(body)
-        if line["kind"] == "opened":
-            identities.append(line["identity"])
-        elif line["final"]:
-            ends.append((line["n"], line["outcome"], line.get("tokens", 0)))
-    return Found(upto=upto, ends=tuple(ends), identities=tuple(identities))
+    def _found(self, bodies: Iterable[bytes], identity: Mapping[str, Any] | None) -> Found:
+        ends, strangers = list[tuple[int, str, int]](), list[Mapping[str, Any]]()
+        for body in bodies:
+            if not body.startswith(TOLD):
+                continue
+            line = orjson.loads(body)
+            if line["kind"] == "opened":
+                identity = identity or line["identity"]
+                self._strange = line["identity"] != identity
+                if self._strange:
+                    strangers.append(line["identity"])
+            elif line["final"] and not self._strange:
+                ends.append((line["n"], line["outcome"], line.get("tokens", 0)))
+        return Found(
+            upto=self.size, ends=tuple(ends), identity=identity, strangers=tuple(strangers)
+        )

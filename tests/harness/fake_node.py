@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, MutableMapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,7 @@ def turn(
     *,
     n: int = 0,
     expected: Expected | None = None,
-    homes: Callable[[int], str | None] = lambda _: None,
+    homes: MutableMapping[int, str] | None = None,
 ) -> Turn:
     return Turn(
         SPEC,
@@ -60,7 +60,7 @@ def turn(
         folder,
         fetched=fetched,
         expected=expected or Expected(cases),
-        homes=homes,
+        homes={} if homes is None else homes,
         full=no_room,
     )
 

@@ -136,7 +136,7 @@ class Nodes:
         answers = self.folder / "answers" / f"{self.made.engine.file}.jsonl"
         lines = [orjson.loads(line) for line in answers.read_bytes().splitlines()]
         assert sorted(line["n"] for line in lines) == list(range(self.count))
-        assert all(self.made.home(line["n"]) == line["node"] for line in lines)
+        assert all(self.made.homes.get(line["n"]) == line["node"] for line in lines)
         assert row.answered == self.made.outcomes["answered"]
 
 
@@ -153,7 +153,7 @@ def test_two_nodes_answer_all_and_each_counts_once(tmp_path: Path) -> None:
     assert nodes.made.finished(["a", "b", "c"]) and not nodes.made.has_work("b")
     copied = (tmp_path / RECORDS / "a.jsonl").read_bytes()
     assert copied == nodes.path("a").read_bytes() and copied
-    assert {nodes.made.home(n) for n in range(9)} >= {"a", "c"}
+    assert {nodes.made.homes.get(n) for n in range(9)} >= {"a", "c"}
     nodes.close()
 
 
@@ -168,10 +168,10 @@ def test_what_a_lost_node_was_to_ask_others_do_and_its_answers_stay(tmp_path: Pa
     over = 8 - nodes.made.left
     assert over == 1
     had = nodes.made.orders("a", last=True).keep
-    assert had and all(nodes.made.home(n) == "a" for n in had)
+    assert had and all(nodes.made.homes.get(n) == "a" for n in had)
     nodes.gone("a")
     nodes.made.lost("a", "it burnt")
-    assert all(nodes.made.home(n) is None for n in had)
+    assert all(nodes.made.homes.get(n) is None for n in had)
     nodes.join("c")
     nodes.until_over()
     nodes.require_each_once()
@@ -242,7 +242,7 @@ def test_what_is_begun_before_it_is_taken_back_stays_where_it_is(tmp_path: Path)
     nodes.exchange("b")
     assert kept is not None and worker.held() == ([], [kept])
     assert nodes.workers["b"].held() == ([1 - kept], [])
-    assert nodes.made.home(kept) == "a" and nodes.made.home(1 - kept) == "b"
+    assert nodes.made.homes.get(kept) == "a" and nodes.made.homes.get(1 - kept) == "b"
     nodes.until_over()
     nodes.require_each_once()
     nodes.close()
@@ -350,6 +350,12 @@ def test_an_engine_that_is_another_there_is_refused_and_nothing_of_it_counts(
         ConfigError, match=r"is \{'version': '2'\} on b, and was \{'version': '1'\}"
     ):
         nodes.exchange("b")
+    counted = nodes.made.outcomes.total()
+    nodes.resume()
+    assert nodes.made.outcomes.total() == counted  # though its answers are in the run's directory
+    nodes.join("b", identity={"version": "2"})
+    with pytest.raises(ConfigError, match=r"was \{'version': '1'\} elsewhere"):
+        nodes.exchange("b")  # nor is it the first one that is heard of now
     nodes.close()
 
 
@@ -400,7 +406,12 @@ def test_a_worker_is_told_that_no_more_comes_where_another_engine_waits(tmp_path
     assert not nodes.made.has_work("b")
     nodes.gone("a")
     nodes.made.lost("a", "...")
-    assert nodes.made.has_work("b") and not nodes.made.orders("b", last=False).closed
+    assert nodes.made.has_work("b")
+    assert nodes.made.orders("b", last=False).closed  # it may have heard that, and be at its end
+    nodes.gone("b")
+    nodes.made.leave("b")
+    nodes.join("b")
+    assert not nodes.made.orders("b", last=False).closed
     nodes.until_over()
     nodes.close()
 
@@ -446,10 +457,10 @@ def test_what_was_answered_is_expected_and_tells_the_next_engine(tmp_path: Path)
     )
     expected = Expected(made)
     first = turn(tmp_path, made, {"a": True, "b": True}, expected=expected)
-    assert (first.left, first.found, first.home(1)) == (5, 1, "a")
+    assert (first.left, first.found, first.homes.get(1)) == (5, 1, "a")
     assert expected.tokens(1) == expected.tokens(4) > expected.tokens(0)
     second = turn(
-        tmp_path, made, {"a": True, "b": True}, n=1, expected=first.expected, homes=first.home
+        tmp_path, made, {"a": True, "b": True}, n=1, expected=first.expected, homes=first.homes
     )
     second.join("a")
     second.join("b")
