@@ -8,9 +8,13 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from harness import checkup, doctor, prepared, survey
 from harness.base.errors import ConfigError, LaunchError
@@ -30,12 +34,32 @@ from launchers.pins import LoadedPin
 STOP_S = 30.0  # for a worker that is to end, its engine included
 TAKEN_S = 60.0  # for the actor of a driver that was killed to be gone
 POLL_S = 0.1
+LOG_BYTES = 1 << 20
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _alone(
+    method: Callable[Concatenate[Attendant, P], T],
+) -> Callable[Concatenate[Attendant, P], T]:
+    """One at a time: what is called again after a cut may meet itself."""
+
+    @wraps(method)
+    def called(own: Attendant, *args: P.args, **kwargs: P.kwargs) -> T:
+        with own.lock:
+            return method(own, *args, **kwargs)
+
+    return called
 
 
 class Attendant:
     """One server's; one worker at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        """`name`: the server's, for a home may be shared by several."""
+        self._name, self.lock = name, threading.RLock()
         self._spec: RunSpec | None = None
         self._cases: Cases | None = None
         self._engines: tuple[EngineThere, ...] = ()
@@ -70,6 +94,7 @@ class Attendant:
             return [doctor.of_node(profile)]
         return doctor.of_pins_here(names, changes, profile)
 
+    @_alone
     def chain_at(self, run: str, n: int, end: int) -> bytes:
         """Of its journal's line that ends there; nothing where none does."""
         path = self._journal(run, n)
@@ -77,6 +102,7 @@ class Attendant:
             return b""
         return journal.chain_at(path, end)
 
+    @_alone
     def restore(self, run: str, n: int, at: int, lines: bytes) -> None:
         """Its journal is what whoever leads has of it. `at`: 0, and then as far as it is."""
         path = self._journal(run, n)
@@ -89,6 +115,7 @@ class Attendant:
             file.flush()
             os.fsync(file.fileno())
 
+    @_alone
     def begin(self, run: str, n: int, own: str) -> None:
         """A worker for the `n`-th engine; where it is there already, it stays. `own`: this node's
         address, at which others find an engine that takes several.
@@ -117,6 +144,7 @@ class Attendant:
         if self._worker is not None:
             self._worker.stop()
 
+    @_alone
     def end(self) -> None:
         """Its worker, and the engine of it; its part of another's."""
         if self._follower is not None:
@@ -124,24 +152,41 @@ class Attendant:
             self._follower = self._working_on = None
         if self._worker is not None:
             self._worker.stop()
-            self._worker.join(STOP_S)
+            if not self._worker.join(STOP_S):
+                raise LaunchError(f"{self._name}: its worker does not end within {STOP_S:g} s")
             self._worker = self._working_on = None
 
-    def follow(self, run: str, n: int, life: str, rank: int, head: str, own: str) -> str:
-        """This node's part of an engine that `head` leads, of that launch of it. Why it has ended,
-        where it has. Raises LaunchError where it cannot be started."""
+    @_alone
+    def follow(
+        self, run: str, n: int, life: str, rank: int, head: str, own: str
+    ) -> tuple[str, str]:
+        """This node's part of an engine that `head` leads, of that launch of it: the launch, and
+        why the part has ended, where it has. Raises LaunchError where it cannot be started."""
         if self._follower is None or self._working_on != (run, n):
             self.end()
             placed = self._placed(n, rank, head, own)
             assert placed is not None
             self._follower = Follower(placed, self._log(run, n))
             self._working_on = run, n
-        return self._follower.keep(life)
+        return life, self._follower.keep(life)
 
+    def log_end(self, run: str, n: int) -> bytes:
+        """The last MiB of what its engine has written; nothing where it has not."""
+        path = self._log(run, n)
+        if not path.exists():
+            return b""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_BYTES))
+            return file.read(LOG_BYTES)
+
+    @_alone
     def forget(self, run: str) -> None:
         self.end()
-        shutil.rmtree(home() / "shards" / run, ignore_errors=True)
+        shutil.rmtree(self._place(run), ignore_errors=True)
+        with suppress(OSError):  # others of the same home may not be through
+            self._place(run).parent.rmdir()
 
+    @_alone
     def take(self, run: str) -> None:
         """The run's files here are this process's, as soon as no other works on them.
 
@@ -149,7 +194,7 @@ class Attendant:
         """
         if run in self._locks:
             return
-        folder = home() / "shards" / run
+        folder = self._place(run)
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         began = time.monotonic()
@@ -164,6 +209,9 @@ class Attendant:
                 continue
             self._locks[run] = lock
             return
+
+    def _place(self, run: str) -> Path:
+        return home() / "shards" / run / self._name
 
     def _prepared(self, n: int) -> Prepared:
         there = self._engines[n]
@@ -181,4 +229,4 @@ class Attendant:
         return self._journal(run, n).with_suffix(".log")
 
     def _journal(self, run: str, n: int) -> Path:
-        return home() / "shards" / run / f"{self._prepared(n).file}.jsonl"
+        return self._place(run) / f"{self._prepared(n).file}.jsonl"

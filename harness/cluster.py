@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ except ImportError as error:
 LABEL = "enginediff-node"
 WORD_S = 2.0  # within which an exchange is answered, or there was no word
 AGAIN_S = 0.5
+CLOSE_S = 60.0  # for an engine to stop, and for what is asked at the end
+TOLD_S = 30.0  # between two lines of whom is waited for
 RESTORED_BYTES = 4 << 20  # of a journal, at a time
 NO_IMPORT = "failed to import on the worker"  # in what Ray says of an actor
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -87,7 +90,7 @@ class Remote:
             made = ray.remote(Attendant).options(
                 num_cpus=0, max_restarts=0, max_concurrency=8, scheduling_strategy=pinned
             )
-            self._actor = made.remote()
+            self._actor = made.remote(self.name)
         return True
 
     def survey(self, spec: RunSpec) -> Survey:
@@ -104,10 +107,7 @@ class Remote:
         self._before, self._known = spec, survey
 
     def facts(self) -> Facts:
-        try:
-            return self._called("facts")
-        except LaunchError as error:
-            raise LaunchError(f"{self.name}: {error}") from error
+        return self._called("facts")
 
     def checkup(self, question: Question) -> Checkup:
         return self._called("checkup", question)
@@ -145,18 +145,32 @@ class Remote:
 
     def close(self) -> None:
         self._pending = None
-        if self._actor is not None:
-            with contextlib.suppress(LostError, SilentError):
-                self._called("end")
+        if self._actor is None:
+            return
+        try:
+            self._called("end", within_s=CLOSE_S)
+        except LostError:
+            return
+        except EnginediffError:  # it hangs, or what it has started does
+            ray.kill(self._actor)
+            self._lose()
 
-    def forget(self) -> None:
-        if self._actor is not None:
-            with contextlib.suppress(LostError, SilentError, exceptions.GetTimeoutError):
-                _answer(self.name, self._actor.forget.remote(self._run), WORD_S)
+    def forget(self, folder: Path, files: Sequence[str]) -> bool:
+        """Keeps the ends of its engines' logs in `folder`; whether all else there is removed."""
+        try:
+            for n, file in enumerate(files):
+                log: bytes = self._called("log_end", self._run, n, within_s=CLOSE_S)
+                if log:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    (folder / f"{file}-{self.name}.log").write_bytes(log)
+            self._called("forget", self._run, within_s=CLOSE_S)
+        except EnginediffError:
+            return False
+        return True
 
-    def follow(self, n: int, life: str, rank: int, head: str) -> str:
-        """Its part of the `n`-th engine, which `head` leads, of that launch of it. Why it has
-        ended, where that is known.
+    def follow(self, n: int, life: str, rank: int, head: str) -> tuple[str, str]:
+        """Its part of the `n`-th engine, which `head` leads, of that launch of it. A launch, that
+        one or the one before, and why its part has ended, where it has.
 
         Raises LostError, LaunchError where it cannot be started, SilentError.
         """
@@ -211,11 +225,12 @@ class Remote:
                 at = file.tell() - len(piece)
                 self._called("restore", self._run, n, at, piece)
 
-    def _called(self, method: str, *given: Any) -> Any:
+    def _called(self, method: str, *given: Any, within_s: float = math.inf) -> Any:
         """However long it takes, through cuts too: what is called may be called again.
 
         Raises LostError, SilentError where nobody waits any more, or what it raised.
         """
+        until = time.monotonic() + within_s
         if not self.present():
             raise LostError(f"{self.name}: is not in the cluster")
         asked = getattr(self._actor, method).remote(*given)
@@ -223,10 +238,10 @@ class Remote:
             try:
                 return _answer(self.name, asked, WORD_S)
             except exceptions.GetTimeoutError:
-                if self._stopped():
+                if self._stopped() or time.monotonic() > until:
                     raise SilentError(f"{self.name}: no word") from None
             except SilentError:
-                if self._stopped():
+                if self._stopped() or time.monotonic() > until:
                     raise
                 time.sleep(AGAIN_S)
                 asked = getattr(self._actor, method).remote(*given)
@@ -239,11 +254,24 @@ class Remote:
         self._before, self._spec = self._spec or self._before, None
 
 
-def surveyed(nodes: Sequence[Remote], spec: RunSpec) -> list[Survey]:
-    """All at once. Raises what the first of them raises."""
+def surveyed(
+    nodes: Sequence[Remote], spec: RunSpec, stop: Callable[[], None], announce: Announce
+) -> list[Survey]:
+    """All at once, which takes as long as models are read. Raises what the first of them raises.
+
+    `stop`: has who waits for a node stop waiting, where this is interrupted.
+    """
     with ThreadPoolExecutor(len(nodes)) as pool:
-        asked = [pool.submit(node.survey, spec) for node in nodes]
-        return [one.result() for one in asked]
+        asked = {pool.submit(node.survey, spec): node.name for node in nodes}
+        try:
+            while waiting := wait(asked, TOLD_S).not_done:
+                announce(f"waiting for {', '.join(sorted(asked[one] for one in waiting))}")
+            return [one.result() for one in asked]
+        except LostError as error:
+            raise LostError(f"while it was looked at: {error}") from error
+        except BaseException:
+            stop()
+            raise
 
 
 @contextmanager
@@ -267,6 +295,9 @@ def opened(
             raise ConfigError(f"the Ray cluster cannot be joined: {_brief(error)}") from error
         try:
             known = _alive()
+            ids = [known[name]["NodeID"] for name in names or () if name in known]
+            if len(set(ids)) < len(ids):
+                raise ConfigError(f"nodes: {', '.join(names or ())}: two of them are one server")
             for name in names or ():
                 if name not in known and not (away and known.keys() & set(names or ())):
                     raise ConfigError(
@@ -349,7 +380,7 @@ def _answer(name: str, asked: Any, within_s: float) -> Any:
         raise
     except exceptions.RayTaskError as error:
         if isinstance(error.cause, EnginediffError):
-            raise error.cause from None
+            raise type(error.cause)(f"{name}: {error.cause}") from None
         if isinstance(error.cause, OSError):
             raise LaunchError(f"{name}: {error.cause}") from None
         raise RuntimeError(f"on a server:\n{error}") from error
@@ -361,6 +392,8 @@ def _answer(name: str, asked: Any, within_s: float) -> Any:
                 f"{name}: Ray runs in a Python there that cannot import enginediff "
                 f"({str(error).splitlines()[-1]}); start it from enginediff's own environment"
             ) from error
+        raise LostError(_brief(error)) from error
+    except exceptions.RayError as error:  # what it answered died with it, or it had no memory
         raise LostError(_brief(error)) from error
 
 

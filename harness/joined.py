@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from harness.cluster import Remote
 from harness.nodes import SilentError
@@ -45,9 +46,9 @@ class Joined:
         if news.end is None:
             for rank, server in enumerate(self._others, 1):
                 with suppress(SilentError):
-                    why = server.follow(self._n, news.life, rank, self._first.address)
+                    life, why = server.follow(self._n, news.life, rank, self._first.address)
                     if why:
-                        self._fallen = news.life, f"{server.name}: {why}"
+                        self._fallen = life, f"{server.name}: {why}"
         return news
 
     def stop(self) -> None:
@@ -57,6 +58,6 @@ class Joined:
         for server in (self._first, *self._others):
             server.close()
 
-    def forget(self) -> None:
-        for server in (self._first, *self._others):
-            server.forget()
+    def forget(self, folder: Path, files: Sequence[str]) -> bool:
+        gone = [server.forget(folder, files) for server in (self._first, *self._others)]
+        return all(gone)

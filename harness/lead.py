@@ -19,9 +19,11 @@ from harness.stop import Stop
 from harness.turn import Turn
 from harness.worker import News
 
-TICK_S = 0.1  # between two exchanges with a node
+TICK_S = 0.1  # between two exchanges with a node, and more where there are many: one takes 1.3 ms
+NODE_S = 0.005  # of our time, for each (scripts/bench_cluster)
 SYNC_S = 5.0
 SILENT_S = 5.0  # from which on it is said that a node is not heard of
+HANGS_S = 900.0  # from which on it is taken for lost, whatever Ray says of its machine
 ABSENT_S = 120.0  # without any node at work, until those that are away are not waited for
 LONGEST_BACKOFF_S = 60.0
 Announce = Callable[[str], None]
@@ -42,6 +44,7 @@ class Lead:
         self._turns, self._nodes, self._restarts = turns, nodes, restarts
         self._stop, self._announce = stop, announce
         self._names = [node.name for node in nodes]
+        self._tick_s = max(TICK_S, NODE_S * len(nodes))
         self._lock = threading.Lock()
         self._working: set[str] = set()  # nodes, also those at which an engine begins
         self._busy_at = time.monotonic()  # when one was at work last
@@ -121,10 +124,10 @@ class Lead:
         except EnginediffError as error:
             self._give_up(node, turn, error)
         finally:
-            node.close()
             with self._lock:
                 self._working.discard(node.name)
                 turn.leave(node.name)
+            self._close(node)
 
     def _until_ended(self, node: Node, turn: Turn) -> None:
         """Returns when its worker has ended, or is left. Raises what made it end otherwise."""
@@ -148,6 +151,8 @@ class Lead:
                 if silent_s > SILENT_S and not told:
                     told = True
                     self._announce(f"{node.name}: no word for {silent_s:.0f} s; it may be at work")
+                if silent_s > HANGS_S:
+                    raise LostError(f"no word for {silent_s:.0f} s") from None
                 continue
             if told:
                 told = False
@@ -160,11 +165,17 @@ class Lead:
             if over:
                 _require_good(node, news)
                 return
-            if not turn.left and news.begun:
+            if not turn.left and news.end is None:
                 node.stop()  # what it still asks, others have answered
             if 0 < len(news.lines) < news.size - orders.have:
                 continue  # there is more to fetch
-            time.sleep(TICK_S)
+            time.sleep(self._tick_s)
+
+    def _close(self, node: Node) -> None:
+        try:
+            node.close()
+        except EnginediffError as error:
+            self._announce(f"{node.name}: {error}")
 
     def _lost(self, node: Node, turn: Turn, error: LostError) -> None:
         with self._lock:

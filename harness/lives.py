@@ -164,7 +164,7 @@ class Lives:
         return end, engine.why_gone
 
     def _require_going_on(self) -> None:
-        if self.feed.stopped.is_set():
+        if self.feed.stopped.is_set() or self.feed.drained:
             raise StoppedError("stopped")
         if why := self.fallen():
             raise LaunchError(why)

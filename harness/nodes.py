@@ -8,7 +8,7 @@ Two implementations: `Here`, this process, and `cluster.Remote`, a server of a R
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,6 @@ from harness.runs.shard import Shard
 from harness.runs.spec import LOCAL, RunSpec
 from harness.worker import Errand, News, Orders, Worker
 
-Announce = Callable[[str], None]
 CLOSE_S = 30.0  # for a worker that is to stop, its engine included
 
 
@@ -69,8 +68,9 @@ class Node(Protocol):
         """Its worker is ended, if it can be reached."""
         ...
 
-    def forget(self) -> None:
-        """All that was written there is safe elsewhere."""
+    def forget(self, folder: Path, files: Sequence[str]) -> bool:
+        """All that was written there is safe elsewhere. Its engines' logs are kept in `folder`, as
+        `files` names these; whether nothing is left there."""
         ...
 
 
@@ -117,5 +117,7 @@ class Here:
             self._worker.join(CLOSE_S)
             self._worker = None
 
-    def forget(self) -> None:
+    def forget(self, folder: Path, files: Sequence[str]) -> bool:
         """It is all in the run's directory."""
+        del folder, files
+        return True

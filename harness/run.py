@@ -84,12 +84,20 @@ def run(path: Path, chosen: Path | None, port: int, terminal: Terminal) -> Repor
         with status.told(folder, lead.watches, url, terminal.show):
             stopped = lead.run()
         _refuse_all_wrong(turns, len(nodes))
+        report = _report(spec, cases, turns, folder, stopped=stopped)
         if not any(turn.left for turn in turns):
-            for turn in turns:
-                turn.sync()
-            for node in nodes:
-                node.forget()
-        return _report(spec, cases, turns, folder, stopped=stopped)
+            _forget(turns, nodes, folder, terminal.announce)
+        return report
+
+
+def _forget(turns: Sequence[Turn], nodes: Sequence[Node], folder: Path, announce: Announce) -> None:
+    """What nodes have kept of a run that is over is not needed any more."""
+    for turn in turns:
+        turn.sync()
+    files = [turn.engine.file for turn in turns]
+    for node in nodes:
+        if not node.forget(folder / "logs", files):
+            announce(f"{node.name}: cannot be reached; what it kept of the run stays there")
 
 
 @contextmanager
@@ -109,7 +117,7 @@ def _nodes(
     with cluster.opened(spec.nodes, stop.is_set, away=begun) as servers:
         present = [server for server in servers if server.present()]
         announce(f"looking at {', '.join(server.name for server in present)}")
-        surveys = cluster.surveyed(present, spec)
+        surveys = cluster.surveyed(present, spec, stop.set, announce)
         survey.require_agreed(surveys, survey.needed_gb(spec, len(cases), len(servers)), announce)
         for server in servers:
             if server not in present:
@@ -172,8 +180,9 @@ def _report(
     """Of a run that was stopped without the results, where these take long to be read."""
     told = not stopped or _journals(folder) < BRIEF_JOURNAL
     rows = [results.gathered(_asked(turn), cases, folder) for turn in turns] if told else []
-    for row, turn in zip(rows[1:], turns[1:], strict=False):
-        row.paired = turn.paired(turns[0])
+    for row, turn in zip(rows, turns, strict=False):
+        row.again = turn.again
+        row.paired = turn.paired(turns[0]) if turn is not turns[0] else None
     report = Report(
         folder=folder,
         spec=spec,

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import random
 from collections import ChainMap, Counter
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.errors import ConfigError
+from harness.base.errors import ConfigError, RequestError
 from harness.prepared import Prepared
 from harness.runs.expected import Expected
 from harness.runs.journal import Full
 from harness.runs.ledger import NAME, Ledger
 from harness.runs.plan import Cases
+from harness.runs.retry import Failure
 from harness.runs.schedule import Schedule
 from harness.runs.shard import Found, Shard
 from harness.runs.spec import RunSpec
@@ -24,7 +25,7 @@ from harness.runs.story import ANSWERED
 from harness.runs.watch import Watch, together
 from harness.worker import News, Orders
 
-Announce = Callable[[str], None]
+FAILED = 20  # requests one after the other, until a node is not asked for more of them
 
 
 @dataclass(slots=True)
@@ -61,6 +62,8 @@ class Turn:
         self.engine, self.n = engine, n
         self.begun = False  # a worker was, somewhere
         self.given_up: dict[str, Exception] = {}  # by node
+        self._numbers: Counter[str] = Counter()  # of orders, by node
+        self._failed: Counter[str] = Counter()  # requests at a node, since one was answered there
         self.failures: Counter[str] = Counter()  # of a node, since something of it counted
         self.total, self.expected = len(cases), expected
         self._folder = folder / "records" / engine.file
@@ -105,6 +108,11 @@ class Turn:
         """Whether a node's answer is the one that counts."""
         return self._ledger.by.get(n) == node
 
+    @property
+    def again(self) -> int:
+        """Answers that do not count: of nodes that were taken for lost, and others came first."""
+        return self._ledger.again
+
     def paired(self, other: Turn) -> int:
         """Requests that both engines were asked on the same node."""
         by, there = self._ledger.by, other._ledger.by
@@ -142,12 +150,14 @@ class Turn:
         self._ledger.given(node, given)
         keep = self._schedule.has(node)
         idle = not keep and not self._schedule.unbegun(node)
+        self._numbers[node] += 1
         there.closed |= not self.left or (idle and not last)
         return Orders(
             keep=tuple(keep),
             recalled=tuple(self._schedule.recalled(node)),
             closed=there.closed,
             have=there.shard.size,
+            number=self._numbers[node],
         )
 
     def heard(self, node: str, news: News, now: float) -> bool:
@@ -168,6 +178,7 @@ class Turn:
         """Nothing was heard of it for so long; it is given no more, which could stay there."""
         self._there[node].room = 0
         self._there[node].watch.state = f"no word for {seconds:.0f} s"
+        self._schedule.silent(node)
 
     def leave(self, node: str) -> None:
         """Its worker is no more; what it was to ask, it still is."""
@@ -229,8 +240,15 @@ class Turn:
             self._schedule.over(n)
             self.outcomes[outcomes[n]] += 1
             self.failures[node] = 0
+            if outcomes[n] == ANSWERED:
+                self._failed[node] = 0
+            elif outcomes[n] != Failure.REFUSED:  # which another node would refuse as well
+                self._failed[node] += 1
             if outcomes[n] == ANSWERED and tokens[n]:
                 self.expected.answered(n, tokens[n])
+        if self._failed[node] >= FAILED and len(self._shards) > 1:
+            why = f"the last {self._failed[node]} requests failed there"
+            raise RequestError(f"{self.title}: {why}; others are asked the rest")
         for stranger in found.strangers:
             known = dict(self._ledger.identity or {})
             raise ConfigError(

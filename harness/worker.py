@@ -1,8 +1,9 @@
 """One engine on one node, asked what its feed holds, its records in a journal of the node's own.
 
 Whoever leads the run talks to it by `exchange` alone: orders go in, news come out, and each says
-all of it again, so that an exchange that was lost is made good by the next one. What was written
-is fetched by its place in the journal, which stays until nobody needs it any more.
+all of it again, so that an exchange that was lost is made good by the next one (what is said to
+the user aside). What was written is fetched by its place in the journal, which stays until nobody
+needs it any more.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from harness.runs.journal import SCHEMA, Journal
 from harness.runs.life import End
 from harness.runs.plan import Cases
 from harness.runs.spec import RunSpec
-from harness.runs.story import Story
+from harness.runs.story import ANSWERED, Story
 from harness.runs.watch import Watch
 from launchers.pins import LoadedPin
 
@@ -43,6 +44,7 @@ class Orders:
     recalled: tuple[int, ...]  # what it had, and is to give back if it has not begun it
     closed: bool  # no more will come
     have: int  # bytes of its journal that are safe elsewhere
+    number: int = 0  # counts up; what comes behind later ones is not heeded
     fallen: tuple[str, str] | None = None  # a launch of which another node's part ended, and why
 
 
@@ -90,6 +92,7 @@ class Worker:
         self._said: deque[str] = deque(maxlen=SAID)
         self._began_ns = time.time_ns()
         self._fallen: tuple[str, str] | None = None
+        self._number = 0  # of the orders that are heeded
         self._end: End | None = None
         self._problem: Exception | None = None
         self._bug: str | None = None
@@ -101,19 +104,22 @@ class Worker:
 
     def exchange(self, orders: Orders) -> News:
         """May be repeated with the same orders. From any thread."""
-        self._feed.keep(orders.keep, closed=orders.closed)
-        self._fallen = orders.fallen
+        if orders.number >= self._number:
+            self._number = orders.number
+            self._feed.keep(orders.keep, closed=orders.closed)
+            self._fallen = orders.fallen
         end = self._end  # read first: what was written before it is in the journal then
         size = self._journal.size
         over = self._story.over
         unbegun, begun = self._feed.held(over)
-        begun += [n for n in orders.recalled if n in over]
+        room = self._room(len(unbegun), len(begun))
+        begun += [n for n in (*orders.keep, *orders.recalled) if n in over]  # not yet told of
         return News(
             lines=self._lines(orders.have, size) if self._fetched else b"",
             size=size,
             unbegun=tuple(unbegun),
             begun=tuple(begun),
-            room=self._room(len(unbegun), len(begun)),
+            room=room,
             watch=deepcopy(self._watch),
             life=self._life(),
             now=time.monotonic(),
@@ -203,7 +209,8 @@ class Worker:
         watch = self._watch
         if not watch.allowed:
             return 0  # it loads
-        ended = watch.done / max(1.0, time.monotonic() - watch.began)
+        # What fails ends fast: that earns nothing.
+        ended = watch.outcomes[ANSWERED] / max(1.0, time.monotonic() - watch.began)
         return max(0, watch.allowed + round(AHEAD_S * ended) - unbegun - begun)
 
     def _told(self) -> tuple[str, ...]:

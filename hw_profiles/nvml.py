@@ -78,7 +78,10 @@ def metered() -> Generator[Callable[[], list[Maybe[float]]] | None]:
 
 
 def _powers_w() -> list[Maybe[float]]:
-    return [_power_w(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    try:
+        return [_power_w(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError as error:
+        return [Unknown(reason=str(error))]
 
 
 def _power_w(index: int) -> Maybe[float]:

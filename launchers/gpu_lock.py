@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ def held(loaded: LoadedPin) -> Generator[tuple[int, ...]]:
     if loaded.pin.deployment is None or loaded.pin.deployment.gpus_per_node == 0:
         yield ()
         return
-    path = home() / "gpus.lock"
+    path = home() / f"gpus-{socket.gethostname()}.lock"  # a home may be shared by machines
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as lock:
         if not _taken(lock):

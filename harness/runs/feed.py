@@ -42,6 +42,12 @@ class Feed:
                 del self._begun[n]
             return list(self._queue), list(self._begun)
 
+    @property
+    def drained(self) -> bool:
+        """Nothing is left, and no more will come."""
+        with self._lock:
+            return self._closed and not self._queue and not self._begun
+
     def stop(self) -> None:
         """Nothing is begun any more, and what is under way is left."""
         self.stopped.set()

@@ -8,8 +8,8 @@
     forgotten  node             its journal lost its end: what it has is counted anew
     node       node  what       what became of it, for people
 
-A request counts once: with what was told of it first. The journals of the nodes are not read for
-that, so a run goes on within seconds, however long it is.
+A request counts once: with what was told of it first. The journals of the nodes are not parsed for
+that, but for their ends since then.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Ledger:
         self.has: dict[int, str] = {}  # not over -> node that is to ask it
         self.tokens: dict[int, int] = {}  # of answers
         self.identity: Mapping[str, Any] | None = None
+        self.again = 0  # answers that do not count: there was one
         self.upto: dict[str, int] = {}  # node -> bytes of its journal
         self._path, self._spec = path, spec
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +67,7 @@ class Ledger:
         again = [n for n, _, _ in ends if n in self.over]
         if upto > self.upto.get(node, 0) and ends:
             self._write("ended", node=node, upto=upto, counted=counted, again=again)
+            self.again += len(again)
         self._count(node, upto, counted)
         return [n for n, _, _ in counted]
 
@@ -101,6 +103,7 @@ class Ledger:
             self._forget(line["n"])
         elif kind == "ended":
             self._count(line["node"], line["upto"], line["counted"])
+            self.again += len(line["again"])
         elif kind == "forgotten":
             self._forget_counted(line["node"])
         elif kind == "identity":

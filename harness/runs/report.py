@@ -101,6 +101,8 @@ def _places(row: EngineRow) -> str:
     text = ", ".join(f"{count} on {node}" for node, count in row.nodes.items())
     if row.paired is not None:
         text += f"; {row.paired} on the same node as with the first engine"
+    if row.again:
+        text += f"; {row.again} were answered twice, and the first answer counts"
     return text
 
 

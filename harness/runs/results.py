@@ -54,6 +54,7 @@ class EngineRow:
     completion_tokens: int = 0
     late_worst_s: float = 0.0  # of ours, while any request was under way
     nodes: dict[str, int] = field(default_factory=dict[str, int])  # requests that are over, by node
+    again: int = 0  # answers that do not count, for the request had one
     paired: int | None = None  # of these, as many as the first engine was asked on the same node
     suites: list[SuiteRow] = field(default_factory=list[SuiteRow])
 

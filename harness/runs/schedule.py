@@ -109,6 +109,12 @@ class Schedule:
         self._free(back)
         return back
 
+    def silent(self, node: str) -> None:
+        """Nothing is known of what it has begun, and nothing comes back from it now."""
+        own = self._nodes[node]
+        own.unbegun.clear()
+        own.recalled.clear()
+
     def over(self, n: int) -> None:
         for node in self._nodes.values():
             node.has.pop(n, None)

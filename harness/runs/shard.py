@@ -36,9 +36,11 @@ class Shard:
         """`full` as a journal's. Raises ConfigError where its chain is broken."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with Journal(path) as opened:
-            self.size, self.chain = opened.size, opened.chain
-        self._copy = Journal(path, full=full) if fetched else None
+        opened = Journal(path, full=full)
+        self.size, self.chain = opened.size, opened.chain
+        self._copy = opened if fetched else None
+        if not fetched:
+            opened.close()
         self._strange = False  # what comes is of another engine than it should be
 
     def found(self, start: int, identity: Mapping[str, Any] | None) -> Found:

@@ -68,10 +68,10 @@ class LimitsTable:
 
     in_flight: int  # requests of one engine at a time, at most
     attempts: int  # of one request, the first one counted
-    retries: int  # of one engine in the whole run: a bad one takes none of another's
+    retries: int  # of one engine on one node: a bad one takes none of another's
     idle_s: float  # without a byte of an answer
     total_s: float  # for one whole answer
-    restarts: int  # of one engine
+    restarts: int  # of one engine on one node, each time that it is begun there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,8 +52,8 @@ class Streams:
 class FabricatingAttendant(Attendant):
     """With a folder of its own: all nodes are on one server."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
         self._folder = tempfile.TemporaryDirectory(dir=home())
         os.environ["ENGINEDIFF_HOME"] = self._folder.name
         attendant.Worker = Fabricating

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +73,7 @@ class FakeWorker:
         self.path, self.fetched, self.slots = path, fetched, slots
         self.story, self.feed = Story(), Feed()
         self.journal = Journal(path, self.story.tell)
-        self.closed = False
+        self.closed, self.number = False, 0
         self.end: End | None = None
         self.problem: EnginediffError | None = None
         self.watch = Watch(engine="e", total=0, state="running", allowed=slots)
@@ -82,11 +82,13 @@ class FakeWorker:
         self._write({"kind": "opened", **opened})
 
     def exchange(self, orders: Orders) -> News:
-        self.feed.keep(orders.keep, closed=orders.closed)
-        self.closed = orders.closed
+        if orders.number >= self.number:
+            self.number = orders.number
+            self.feed.keep(orders.keep, closed=orders.closed)
+            self.closed = orders.closed
         end = self.end
         unbegun, begun = self.feed.held(self.story.over)
-        begun += [n for n in orders.recalled if n in self.story.over]
+        begun += [n for n in (*orders.keep, *orders.recalled) if n in self.story.over]
         size = self.journal.size
         return News(
             lines=self._lines(orders.have, size) if self.fetched else b"",
@@ -252,8 +254,10 @@ class FakeNode:
                 self.worker.journal.close()
             self.worker = None
 
-    def forget(self) -> None:
+    def forget(self, folder: Path, files: Sequence[str]) -> bool:
+        del folder, files
         self.forgot = True
+        return True
 
     def _work(self) -> None:
         while not self._stop.wait(self.answer_s):

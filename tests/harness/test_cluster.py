@@ -126,7 +126,7 @@ class Cluster:
 
     def refuses(self, spec: Path, *words: str, code: int = 2, said: int = 1, **where: Any) -> None:
         """Of `said` lines one says at what it looks. Nothing is begun."""
-        refused(self.run(spec, **where), *words, code=code, said=said)
+        refused(self.run(spec, **where), *words, code=code, said=said + 1)
         assert not spec.with_suffix("").exists()
 
     def do(self, name: str, *command: str | Path) -> None:

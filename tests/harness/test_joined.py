@@ -136,6 +136,7 @@ def test_an_engine_of_two_servers_is_started_on_both_and_again_when_a_part_of_it
 
         assert at.run("a", ["pkill", "-9", "-f", "node-rank 1"]).wait() == 0
         until(lambda: "starting it again" in (tmp_path / "told").read_text(), driver, tmp_path)
+        until(lambda: bool(parts(at, "a")), driver, tmp_path)
         before = done(tmp_path)
         until(lambda: done(tmp_path) > before, driver, tmp_path)
         (again,) = parts(at, "a")

@@ -15,14 +15,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from harness.base.errors import ConfigError
+from harness.base.errors import ConfigError, RequestError
 from harness.nodes import LostError
 from harness.runs import journal, results
 from harness.runs.expected import Expected
 from harness.runs.ledger import NAME
 from harness.runs.life import End
 from harness.runs.results import EngineRow
-from harness.turn import Turn
+from harness.turn import FAILED, Turn
 from harness.worker import News, Orders
 from tests.harness.fake_node import FakeWorker, engine, restored, turn
 from tests.harness.runs.made_up import answered, cases, journalled, kinds, suite
@@ -212,7 +212,7 @@ def test_what_two_nodes_answered_counts_where_it_was_told_first(tmp_path: Path) 
     nodes.exchange("b")  # it has room, and nothing is free
     nodes.exchange("a")
     nodes.exchange("b")
-    nodes.workers["a"].exchange(given)  # late
+    nodes.workers["a"].exchange(replace(given, number=99))  # late, and taken for new
     assert (nodes.workers["a"].begin(), nodes.workers["b"].begin()) == (0, 0)
     nodes.workers["b"].over(0, "stalled")
     nodes.workers["a"].over(0)
@@ -602,3 +602,32 @@ def _tear(path: Path, count: int) -> None:
 
 TestTurns = Turns.TestCase
 TestTurns.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "nodes", "given_up"),
+    [
+        ("server", ("a", "b"), True),
+        ("server", ("a",), False),  # there is no other that could be asked
+        ("refused", ("a", "b"), False),  # it would be there too
+    ],
+)
+def test_a_node_where_everything_fails_is_asked_for_no_more_where_another_can_be(
+    tmp_path: Path, outcome: str, nodes: tuple[str, ...], given_up: bool
+) -> None:
+    made = Nodes(tmp_path, 60, dict.fromkeys(nodes, True))
+    worker = made.join("a", slots=30)
+
+    def fail() -> None:
+        while made.made.outcomes.total() < FAILED + 5:
+            made.exchange("a")
+            while (n := worker.begin()) is not None:
+                worker.over(n, outcome)
+
+    if given_up:
+        with pytest.raises(RequestError, match=r"the last \d+ requests failed there"):
+            fail()
+    else:
+        fail()
+    assert made.made.outcomes.total() >= FAILED
+    made.close()

@@ -205,3 +205,15 @@ def test_requests_that_are_all_known_are_given_one_by_one_to_many_readers() -> N
 
     ran(both())
     assert found == [0, 1, 2, 3, 4]
+
+
+def test_it_is_drained_when_nothing_is_left_and_no_more_will_come() -> None:
+    feed = Feed()
+    feed.keep([1], closed=False)
+    assert not feed.drained
+    feed.keep([1], closed=True)
+    assert not feed.drained
+    feed.keep([], closed=False)
+    assert not feed.drained
+    feed.keep([], closed=True)
+    assert feed.drained

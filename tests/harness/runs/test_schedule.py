@@ -353,3 +353,16 @@ class Nodes(RuleBasedStateMachine):
 
 TestNodes = Nodes.TestCase
 TestNodes.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+
+
+def test_nothing_is_recalled_from_a_silent_node_until_it_is_heard_again() -> None:
+    made = schedule([5.0, 4.0, 3.0, 2.0], "ab")
+    given = made.give("a", 2) + made.give("a", 2)
+    unbegun(made, "a", given)
+    made.silent("a")
+    rest = made.give("b", 9)
+    for n in rest:
+        made.over(n)
+    assert made.give("b", 9) == [] and made.recalled("a") == [] and made.unbegun("b") == 0
+    unbegun(made, "a", given)
+    assert made.give("b", 9) == [] and made.recalled("a")
