@@ -25,6 +25,7 @@ from harness.runs.story import ANSWERED
 from harness.runs.watch import Watch, together
 from harness.worker import News, Orders
 
+DOUBT_S = 90.0  # for which a node stays with an engine while another is silent
 FAILED = 20  # requests one after the other, until a node is not asked for more of them
 
 
@@ -36,6 +37,7 @@ class _There:
     watch: Watch
     room: int = 0
     closed: bool = False
+    silent_s: float = 0.0  # since nothing was heard of it; 0: something was
 
 
 class Turn:
@@ -149,7 +151,7 @@ class Turn:
         there.room -= len(given)
         self._ledger.given(node, given)
         keep = self._schedule.has(node)
-        idle = not keep and not self._schedule.unbegun(node)
+        idle = not keep and not self._schedule.unbegun(node) and not self._in_doubt()
         self._numbers[node] += 1
         there.closed |= not self.left or (idle and not last)
         return Orders(
@@ -171,12 +173,17 @@ class Turn:
         self._ledger.back(node, self._schedule.heard(node, held, news.unbegun))
         there.room = news.room
         news.watch.shift(now - news.now)
-        there.watch = news.watch
+        there.watch, there.silent_s = news.watch, 0.0
         return news.end is not None and there.shard.size == news.size
+
+    def _in_doubt(self) -> bool:
+        """Whether a node may have been lost just now: what it has could come free."""
+        return any(0.0 < there.silent_s < DOUBT_S for there in self._there.values())
 
     def silent(self, node: str, seconds: float) -> None:
         """Nothing was heard of it for so long; it is given no more, which could stay there."""
         self._there[node].room = 0
+        self._there[node].silent_s = seconds
         self._there[node].watch.state = f"no word for {seconds:.0f} s"
         self._schedule.silent(node)
 

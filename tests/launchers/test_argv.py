@@ -26,7 +26,7 @@ import argparse
 import answering
 
 PARSER = argparse.ArgumentParser(prog="toy")
-for name in ("model", "served-model-name", "host", "port", "size", "nnodes", "node-rank"):
+for name in ("model", "served-model-name", "host", "port", "size", "nnodes", "node-rank", "master-port"):
     PARSER.add_argument("--" + name)
 PARSER.add_argument("--mode", choices=["data", "weights"])
 PARSER.add_argument("--headless", action="store_true")
