@@ -26,12 +26,13 @@ import argparse
 import answering
 
 PARSER = argparse.ArgumentParser(prog="toy")
-for name in ("model", "served-model-name", "host", "port", "size", "nnodes", "node-rank", "master-port"):
+for name in ("model", "served-model-name", "host", "port", "size", "nnodes", "node-rank"):
     PARSER.add_argument("--" + name)
 PARSER.add_argument("--mode", choices=["data", "weights"])
 PARSER.add_argument("--headless", action="store_true")
 PARSER.add_argument("--enable-prompt-tokens-details", action="store_true")
 PARSER.add_argument("--master-addr")
+PARSER.add_argument("--master-port")
 
 
 def check(command):
