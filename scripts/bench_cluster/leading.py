@@ -79,8 +79,11 @@ def main() -> None:
 
 def _opened(joined: Callable[..., Any]) -> Callable[..., Any]:
     @contextmanager
-    def opened(names: Sequence[str] | None, stopped: Callable[[], bool]) -> Generator[list[Remote]]:
+    def opened(
+        names: Sequence[str] | None, stopped: Callable[[], bool], *, away: bool = False
+    ) -> Generator[list[Remote]]:
         """All are names of one server."""
+        del away
         with joined(None, stopped):
             yield [Timed(name, stopped) for name in names or ()]
 
