@@ -36,7 +36,7 @@ from launchers import environments
 SOURCE = (".py", ".toml", ".txt", ".json", ".jsonl")
 CLOCK_S = 1.0  # apart, from which on it is said: times of two nodes are compared by readers
 LEAST_GB = 1.0  # free, below which nothing is begun
-TOKEN_BYTES = 60.0  # of a journal, a token: 51 on tiny-tasks
+TOKEN_BYTES = 60.0  # of a journal, a token, roughly
 Announce = Callable[[str], None]
 Severity = Literal["wrong", "blocking", "warning"]
 

@@ -5,10 +5,8 @@ counts as one answer (empirical Bayes with a fixed weight).
 
 Trade-offs accepted: nothing is learned of a kind of tasks from its other tasks. Only answers that
 are over count, and the longest are over last: while a run goes on, such a mean is too short, and
-tasks of which no answer is over yet are drawn to it, though these are the longest. On KVV's plan
-over four nodes a run took 8 to 9 % longer than the lower bound with it and 4 to 6 % without, where
-suites say what is about right. Where all suites say the same, it was 10 % with it and 16 to 21 %
-without: a suite's word matters.
+tasks of which no answer is over yet would be drawn to it, though these are the longest. So a
+suite's word matters: scripts/makespan is how to see what another rule does.
 """
 
 from __future__ import annotations
