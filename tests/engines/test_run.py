@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ total_s = 300.0
 restarts = 3
 """
 REQUESTS = 8 * (60 + 120)
+RAW = range(8 * 60, REQUESTS)
 
 
 def begun(spec: Path, folder: Path, told: Path) -> subprocess.Popen[str]:
@@ -65,6 +67,17 @@ def done(folder: Path) -> int:
     if not status.exists():
         return 0
     return sum(one["done"] for one in json.loads(status.read_bytes())["engines"])
+
+
+def mid_answer(folder: Path, name: str) -> int:
+    """Raw requests of which a few tokens have been noted, and more are to come."""
+    tokens = Counter[int]()
+    for line in journal.read(folder / "records" / name / "local.jsonl"):
+        if line["kind"] == "parts":
+            tokens.update(n for n, part in line["parts"] if part.get("token_ids"))
+        elif line["kind"] in ("sent", "ended"):
+            tokens.pop(line["n"], None)
+    return sum(n in RAW and 3 <= count <= 10 for n, count in tokens.items())
 
 
 def until(true: Callable[[], bool], driver: subprocess.Popen[str], told: Path) -> None:
@@ -88,7 +101,8 @@ def test_every_case_is_answered_once_though_engine_and_driver_are_killed(
     spec, folder, told = tmp_path / "run.toml", tmp_path / "run", tmp_path / "told"
     spec.write_text(SPEC.format(pin=pin), "utf-8")
     driver = begun(spec, folder, told)
-    until(lambda: done(folder) > 0, driver, told)
+    name = f"1-{pin.replace('/', '-')}"
+    until(lambda: done(folder) > 0 and mid_answer(folder, name) > 3, driver, told)
 
     engine, _ = engine_of(driver)
     os.kill(engine, signal.SIGKILL)
@@ -100,7 +114,7 @@ def test_every_case_is_answered_once_though_engine_and_driver_are_killed(
     shown = subprocess.run([CLI, "status", folder], capture_output=True, text=True, check=True)
     assert f"process {driver.pid}" in shown.stdout and f"of {REQUESTS} done" in shown.stdout
     before = done(folder)
-    until(lambda: done(folder) > before + 50, driver, told)
+    until(lambda: done(folder) > before + 50 and mid_answer(folder, name) > 3, driver, told)
     driver.kill()
     driver.communicate()
     assert done(folder) < REQUESTS
@@ -115,7 +129,7 @@ def test_every_case_is_answered_once_though_engine_and_driver_are_killed(
     given = answers(folder)
     assert sorted(one["n"] for one in given) == list(range(REQUESTS))
     assert {one["outcome"] for one in given} == {"answered"}
-    lines = list(journal.read(folder / "records" / f"1-{pin.replace('/', '-')}" / "local.jsonl"))
+    lines = list(journal.read(folder / "records" / name / "local.jsonl"))
     assert sum(line["kind"] == "opened" for line in lines) == 3
     assert [line["end"] for line in lines if line["kind"] == "engine"] == ["died"]
     assert any(line.get("outcome") == "engine" for line in lines)
