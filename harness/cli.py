@@ -304,7 +304,8 @@ def _examined(
     """Prints what was found of a cluster; returns the exit code that it means."""
     import json
 
-    from harness import cluster_doctor, cluster_findings, cluster_text
+    from harness import cluster_text
+    from harness.nodes import cluster_doctor, cluster_findings
     from harness.terminal import announcing
 
     with announcing() as announce:

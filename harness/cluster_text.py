@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from harness import cluster_findings
-from harness.checkup import Checkup
-from harness.cluster_findings import Examination, Row
 from harness.doctor import Diagnosis, Severity
 from harness.doctor_text import MARKS
-from harness.survey import Problem
+from harness.nodes import cluster_findings
+from harness.nodes.checkup import Checkup
+from harness.nodes.cluster_findings import Examination, Row
+from harness.nodes.survey import Problem
 from harness.terminal import plain
 
 WORST: tuple[Severity, ...] = ("wrong", "blocking", "warning", "good")

@@ -13,14 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import prepared, survey
 from harness.base import atomic
 from harness.base.errors import ConfigError
 from harness.base.home import home
 from harness.candidate import Announce
-from harness.lead import Lead
-from harness.nodes import Here, Node
-from harness.prepared import Prepared, secret
+from harness.nodes import prepared, survey
+from harness.nodes.lead import Lead
+from harness.nodes.node import Here, Node
+from harness.nodes.prepared import Prepared, secret
+from harness.nodes.stop import Stop
+from harness.nodes.survey import Facts
+from harness.nodes.turn import Turn
 from harness.runs import folder as folders
 from harness.runs import metrics, results, status
 from harness.runs import report as reports
@@ -31,13 +34,10 @@ from harness.runs.report import Report
 from harness.runs.spec import LOCAL, RunSpec
 from harness.runs.story import ANSWERED
 from harness.runs.watch import Watch
-from harness.stop import Stop
-from harness.survey import Facts
-from harness.turn import Turn
 from launchers import joining
 
 if TYPE_CHECKING:
-    from harness.cluster import Remote
+    from harness.nodes.remote import Remote
 
 BRIEF_JOURNAL = 16 << 20  # bytes that are read in a second or two, also when it is to stop
 LONG_JOURNAL = 100 << 20  # whose reading is announced
@@ -110,7 +110,7 @@ def _nodes(
         engines = [prepared.engine(spec, cases, n, announce) for n in range(len(spec.engines))]
         yield [Here(spec=spec, cases=cases, folder=folder)], engines, _own_facts
         return
-    from harness import cluster  # Ray is an extra, and takes a second
+    from harness.nodes import cluster  # Ray is an extra, and takes a second
 
     begun = (folder / folders.PROVENANCE).exists()
     announce("joining the Ray cluster")
@@ -132,7 +132,7 @@ def _own_facts() -> Mapping[str, Facts]:
 
 def _places(servers: Sequence[Remote], engines: Sequence[Prepared]) -> Sequence[Node]:
     """One for each server, or for as many as an engine takes. Raises ConfigError."""
-    from harness.joined import Joined
+    from harness.nodes.joined import Joined
 
     takes = {one.title: 1 if one.loaded is None else joining.nodes(one.loaded) for one in engines}
     size = max(takes.values())

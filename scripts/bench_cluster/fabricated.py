@@ -17,14 +17,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import attendant
-from harness.attendant import Attendant
 from harness.base.home import home
+from harness.nodes import attendant
+from harness.nodes.attendant import Attendant
+from harness.nodes.worker import Worker
 from harness.runs.journal import SCHEMA
 from harness.runs.life import End
 from harness.runs.story import ANSWERED
 from harness.runs.writer import TICK_S
-from harness.worker import Worker
 
 TICKS = 10
 STEP_S = TICKS * TICK_S

@@ -20,10 +20,11 @@ from typing import Any
 
 import orjson
 
-from harness import cluster, run
-from harness.cluster import Remote
+from harness import run
+from harness.nodes import cluster, remote
+from harness.nodes.remote import Remote
+from harness.nodes.worker import News, Orders
 from harness.runs.watch import Watch
-from harness.worker import News, Orders
 from scripts.bench_client.load import rss_mib
 from scripts.bench_cluster.fabricated import FabricatingAttendant
 
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("spec", type=Path)
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
-    cluster.opened, cluster.Attendant = _opened(cluster.opened), FabricatingAttendant
+    cluster.opened, remote.Attendant = _opened(cluster.opened), FabricatingAttendant
     looks: list[Look] = []
     terminal = run.Terminal(announce=_said, show=lambda watches: looks.extend(map(_look, watches)))
     report = run.run(options.spec, options.folder, 0, terminal)

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from harness import stop as stops
+from harness.nodes import stop as stops
+from harness.nodes.stop import Stop
 from harness.runs.journal import NoRoomError
-from harness.stop import Stop
 
 
 def test_whoever_waits_is_woken_by_a_stop() -> None:

@@ -179,6 +179,12 @@ def test_a_node_that_the_cluster_has_not_is_refused(cluster: Cluster) -> None:
     cluster.refuses(spec, "nodes: 'nowhere' is not in the Ray cluster", "there are a, b", said=0)
 
 
+def test_one_server_under_two_names_is_refused(cluster: Cluster) -> None:
+    address = cluster.servers.address("a")
+    words = f"nodes: a, {address}: two of them are one server"
+    cluster.refuses(cluster.spec(["a", address], cluster.fake()), words, said=0)
+
+
 def test_servers_are_refused_where_there_is_no_cluster(cluster: Cluster) -> None:
     words = "no Ray cluster can be joined", "ray start --head --labels enginediff-node=NAME"
     cluster.refuses(cluster.spec(["a", "b"], cluster.fake()), *words, at="alone", said=0)
@@ -300,14 +306,15 @@ def serve(cluster: Cluster, name: str, model: str, port: int) -> None:
 
 
 def test_a_clock_that_is_fast_is_said_and_the_run_goes_on(cluster: Cluster, tmp_path: Path) -> None:
+    address = cluster.servers.address("a")  # which names it as well
     with cluster.joined("fast", python_that(tmp_path / "python", FAST_CLOCK)):
         cluster.pace(0.02)
-        spec = cluster.spec(["a", "fast"], cluster.fake())
+        spec = cluster.spec([address, "fast"], cluster.fake())
         done = cluster.run(spec)
     assert done.returncode == 0, done.stderr
     assert "fast: its clock is 30.0 s ahead of this machine's; set it by NTP" in done.stderr
     given = require_once(spec.with_suffix(""), 20)
-    assert {one["node"] for one in given} == {"a", "fast"}
+    assert {one["node"] for one in given} == {address, "fast"}
     assert max(one["whole_s"] for one in given) < 20
 
 

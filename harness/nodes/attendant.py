@@ -16,18 +16,19 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from harness import checkup, doctor, prepared, survey
+from harness import doctor
 from harness.base.errors import ConfigError, LaunchError
 from harness.base.home import home
-from harness.checkup import Checkup, Question
 from harness.doctor import Diagnosis
-from harness.follower import Follower
-from harness.prepared import Prepared
+from harness.nodes import checkup, prepared, survey
+from harness.nodes.checkup import Checkup, Question
+from harness.nodes.follower import Follower
+from harness.nodes.prepared import Prepared
+from harness.nodes.survey import EngineThere, Facts
+from harness.nodes.worker import Errand, News, Orders, Worker
 from harness.runs import journal
 from harness.runs.plan import Cases
 from harness.runs.spec import RunSpec
-from harness.survey import EngineThere, Facts
-from harness.worker import Errand, News, Orders, Worker
 from launchers import joining
 from launchers.pins import LoadedPin
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from harness import checkup, doctor
+from harness import doctor
 from harness.base.errors import EnginediffError
-from harness.checkup import Checkup, Place, Question
-from harness.cluster_findings import Examination, Row
 from harness.doctor import Diagnosis, Line
-from harness.survey import Problem, Severity
+from harness.nodes import checkup
+from harness.nodes.checkup import Checkup, Place, Question
+from harness.nodes.cluster_findings import Examination, Row
+from harness.nodes.survey import Problem, Severity
 from hw_profiles import node as profiles
 
 HEARD_S = 30.0  # in which a server is to answer, or at least to say what its clock shows
@@ -26,7 +27,7 @@ Announce = Callable[[str], None]
 
 
 class Server(Protocol):
-    """One that can be asked: `cluster.Remote`. Thread-safe."""
+    """One that can be asked: `remote.Remote`. Thread-safe."""
 
     name: str
 
@@ -54,13 +55,14 @@ def examine(
 ) -> Examination:
     """The cluster that this machine is in. Raises ConfigError for what can be read here already."""
     asked = _asked(names, changes, profile)
-    from harness import cluster  # Ray is an extra, and takes a second
+    from harness.nodes import cluster, raylets  # Ray is an extra, and takes a second
+    from harness.nodes.remote import Remote
 
     stop = Event()
     with cluster.opened(None, stop.is_set), ThreadPoolExecutor(1) as pool:
         recipes = pool.submit(_recipes, asked, announce)
-        places = cluster.places()
-        servers = [cluster.Remote(place.name, stop.is_set) for place in places if place.alive]
+        places = raylets.places()
+        servers = [Remote(place.name, stop.is_set) for place in places if place.alive]
         rows = gathered(servers, places, asked, stop, announce)
         return Examination(pins=recipes.result(), rows=tuple(rows))
 

@@ -3,7 +3,7 @@
     LostError      its worker is no more: the node died, or its process
     SilentError    no word from it in time: it may be cut off, and go on by itself
 
-Two implementations: `Here`, this process, and `cluster.Remote`, a server of a Ray cluster.
+Two implementations: `Here`, this process, and `remote.Remote`, a server of a Ray cluster.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.base.errors import EnginediffError
-from harness.prepared import Prepared
+from harness.nodes.prepared import Prepared
+from harness.nodes.worker import Errand, News, Orders, Worker
 from harness.runs.plan import Cases
 from harness.runs.shard import Shard
 from harness.runs.spec import LOCAL, RunSpec
-from harness.worker import Errand, News, Orders, Worker
 
 CLOSE_S = 30.0  # for a worker that is to stop, its engine included
 

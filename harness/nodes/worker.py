@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import ConfigError, EnginediffError
-from harness.lives import Lives
-from harness.prepared import Prepared, secret
+from harness.nodes.lives import Lives
+from harness.nodes.prepared import Prepared, secret
 from harness.runs.feed import Feed
 from harness.runs.journal import SCHEMA, Journal
 from harness.runs.life import End

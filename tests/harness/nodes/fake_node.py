@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import EnginediffError
-from harness.nodes import LostError, SilentError
-from harness.prepared import Prepared
+from harness.nodes.node import LostError, SilentError
+from harness.nodes.prepared import Prepared
+from harness.nodes.turn import Turn
+from harness.nodes.worker import News, Orders
 from harness.runs import journal
 from harness.runs.expected import Expected
 from harness.runs.feed import Feed
@@ -25,8 +27,6 @@ from harness.runs.shard import Shard
 from harness.runs.spec import EngineTable
 from harness.runs.story import Story
 from harness.runs.watch import Watch
-from harness.turn import Turn
-from harness.worker import News, Orders
 from tests.harness.runs.made_up import SPEC
 
 IDENTITY = {"version": "1"}
@@ -66,7 +66,7 @@ def turn(
 
 
 class FakeWorker:
-    """As `harness.worker.Worker`, but it begins and ends what it is told to."""
+    """As `harness.nodes.worker.Worker`, but it begins and ends what it is told to."""
 
     def __init__(self, path: Path, *, fetched: bool, slots: int, identity: Any = IDENTITY) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ class FakeWorker:
 
 
 def restored(path: Path, shard: Shard) -> None:
-    """As `cluster.Remote.begin` does it: a journal that is not what is had of it becomes that."""
+    """As `remote.Remote.begin` does it: a journal that is not what is had of it becomes that."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     short = path.stat().st_size < shard.size

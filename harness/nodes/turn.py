@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import ConfigError, RequestError
-from harness.prepared import Prepared
+from harness.nodes.prepared import Prepared
+from harness.nodes.worker import News, Orders
 from harness.runs.expected import Expected
 from harness.runs.journal import Full
 from harness.runs.ledger import NAME, Ledger
@@ -23,7 +24,6 @@ from harness.runs.shard import Found, Shard
 from harness.runs.spec import RunSpec
 from harness.runs.story import ANSWERED
 from harness.runs.watch import Watch, together
-from harness.worker import News, Orders
 
 DOUBT_S = 90.0  # for which a node stays with an engine while another is silent
 FAILED = 20  # requests one after the other, until a node is not asked for more of them

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from harness import checkup, cluster_doctor, cluster_findings, cluster_text
+from harness import cluster_text
 from harness.base.errors import ConfigError
-from harness.checkup import Checkup, Place, Question
-from harness.cluster_doctor import Asked
-from harness.cluster_findings import Examination, Row
 from harness.doctor import Diagnosis, Line, Severity
-from harness.nodes import LostError, SilentError
-from harness.survey import Facts
+from harness.nodes import checkup, cluster_doctor, cluster_findings
+from harness.nodes.checkup import Checkup, Place, Question
+from harness.nodes.cluster_doctor import Asked
+from harness.nodes.cluster_findings import Examination, Row
+from harness.nodes.node import LostError, SilentError
+from harness.nodes.survey import Facts
 from launchers import environments, pins
 from tests.servers import can_make_namespaces, servers
 

@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from harness.cluster import Remote
-from harness.nodes import SilentError
-from harness.prepared import Prepared
+from harness.nodes.node import SilentError
+from harness.nodes.prepared import Prepared
+from harness.nodes.remote import Remote
+from harness.nodes.worker import News, Orders
 from harness.runs.shard import Shard
-from harness.worker import News, Orders
 
 
 class Joined:

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness import doctor, survey
-from harness.checkup import Checkup, Place
+from harness import doctor
 from harness.doctor import Diagnosis
-from harness.survey import Problem, Survey
+from harness.nodes import survey
+from harness.nodes.checkup import Checkup, Place
+from harness.nodes.survey import Problem, Survey
 
 DIGITS = 12  # of a hash
 

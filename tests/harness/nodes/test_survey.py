@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import survey
 from harness.base.errors import BuildError, ConfigError, EnginediffError, LaunchError
-from harness.prepared import Prepared
+from harness.nodes import survey
+from harness.nodes.prepared import Prepared
+from harness.nodes.survey import EngineThere, Facts, Problem, Survey
 from harness.runs.spec import EngineTable
-from harness.survey import EngineThere, Facts, Problem, Survey
 from launchers import pins
 from launchers.pins import LoadedPin
 from tests.harness.runs.made_up import SPEC

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from harness.base.errors import EnginediffError, LaunchError
-from harness.nodes import LostError, Node, SilentError
+from harness.nodes.node import LostError, Node, SilentError
+from harness.nodes.stop import Stop
+from harness.nodes.turn import Turn
+from harness.nodes.worker import News
 from harness.runs.journal import NoRoomError
 from harness.runs.watch import Watch
-from harness.stop import Stop
-from harness.turn import Turn
-from harness.worker import News
 
 TICK_S = 0.1  # between two exchanges with a node, and more where there are many: one takes 1.3 ms
 NODE_S = 0.005  # of our time, for each (scripts/bench_cluster)

@@ -14,19 +14,19 @@ from typing import Any
 import orjson
 import pytest
 
-from harness import lead as leads
 from harness.base.errors import ConfigError, EnginediffError, LaunchError
-from harness.lead import Lead
-from harness.nodes import LostError, SilentError
-from harness.prepared import Prepared
+from harness.nodes import lead as leads
+from harness.nodes.lead import Lead
+from harness.nodes.node import LostError, SilentError
+from harness.nodes.prepared import Prepared
+from harness.nodes.stop import Stop
+from harness.nodes.turn import Turn
+from harness.nodes.worker import News, Orders
 from harness.runs import journal, results
 from harness.runs.expected import Expected
 from harness.runs.ledger import NAME
 from harness.runs.shard import Shard
-from harness.stop import Stop
-from harness.turn import Turn
-from harness.worker import News, Orders
-from tests.harness.fake_node import FakeNode, turn
+from tests.harness.nodes.fake_node import FakeNode, turn
 from tests.harness.runs.made_up import cases, kinds, suite
 
 COUNT = 12

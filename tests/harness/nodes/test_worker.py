@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from harness import prepared
 from harness.base.errors import ConfigError
+from harness.nodes import prepared
+from harness.nodes.worker import Errand, Orders, Worker
 from harness.runs.life import End
-from harness.worker import Errand, Orders, Worker
 from launchers.process import free_port
 from tests.harness.runs.made_up import SPEC, cases, suite
 

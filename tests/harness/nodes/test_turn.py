@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from harness.base.errors import ConfigError, RequestError
-from harness.nodes import LostError
+from harness.nodes.node import LostError
+from harness.nodes.turn import FAILED, Turn
+from harness.nodes.worker import News, Orders
 from harness.runs import journal, results
 from harness.runs.expected import Expected
 from harness.runs.ledger import NAME
 from harness.runs.life import End
 from harness.runs.results import EngineRow
-from harness.turn import FAILED, Turn
-from harness.worker import News, Orders
-from tests.harness.fake_node import FakeWorker, engine, restored, turn
+from tests.harness.nodes.fake_node import FakeWorker, engine, restored, turn
 from tests.harness.runs.made_up import answered, cases, journalled, kinds, suite
 
 FETCHED: Mapping[str, bool] = {"a": True, "b": True, "c": False}  # c: this machine
@@ -69,7 +69,7 @@ class Nodes:
         return self.workers[name]
 
     def exchange(self, name: str) -> bool:
-        """As `cluster.Remote` has it: orders that were not answered in time are not sent again."""
+        """As `remote.Remote` has it: orders that were not answered in time are not sent again."""
         orders = self.made.orders(name, last=True)
         assert not self.over() & {*orders.keep, *orders.recalled}
         news = self.pending.pop(name, None) or self.workers[name].exchange(orders)

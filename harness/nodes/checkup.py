@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from harness import survey
 from harness.base.errors import LaunchError
-from harness.survey import Facts
+from harness.nodes import survey
+from harness.nodes.survey import Facts
 from hw_profiles import node as profiles
 from hw_profiles import probe
 from hw_profiles.audit import audit

@@ -23,10 +23,11 @@ import harness
 import hw_profiles
 import launchers
 import suites
-from harness import candidate, prepared
+from harness import candidate
 from harness.base.errors import ConfigError, EnginediffError, LaunchError
 from harness.base.home import home
-from harness.prepared import Prepared
+from harness.nodes import prepared
+from harness.nodes.prepared import Prepared
 from harness.runs.plan import Cases
 from harness.runs.spec import RunSpec, flat
 from hw_profiles import nvml, system

@@ -19,7 +19,7 @@ import uvloop
 from harness import candidate
 from harness.base.errors import ConfigError, EnginediffError, LaunchError, RequestError
 from harness.candidate import Announce, Opened
-from harness.prepared import Prepared
+from harness.nodes.prepared import Prepared
 from harness.runs import power
 from harness.runs.asking import Asking
 from harness.runs.attempt import Attempts

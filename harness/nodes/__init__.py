@@ -1,0 +1,1 @@
+"""Where a run's engines are asked: this machine, or the servers of a Ray cluster."""
