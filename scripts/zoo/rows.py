@@ -56,11 +56,9 @@ ROWS: tuple[Fault, ...] = (*FAULTS, *BENIGN_ROWS)
 SLICE = (
     "no-generation-prompt",
     "rope-base-10-percent",
-    "int4-attention",
     "kv-fp8",
     "page-not-delivered",
     "one-letter-lost",
-    "vllm-no-prefix-cache",
     "vllm-two-shards",
     "sglang",
 )

@@ -9,9 +9,6 @@ import pytest
 
 from tests.engines.command_line import run, shown_right
 
-K2_BROKEN, K2_RIGHT = "tiny-k2/vllm-cpu", "tiny-k2/sglang-cpu"
-
-
 TWO = ("tiny-moe/vllm-cpu", "tiny-moe/ktransformers-cpu-bf16")
 
 
@@ -33,19 +30,3 @@ def test_engines_are_launched_and_judged_each_by_its_promise(
     for row in rows:
         assert row["report"] in page
         assert (folder / row["report"]).is_file()
-
-
-def test_two_that_disagree_are_told_apart_by_the_reference(trace_k2: Path, tmp_path: Path) -> None:
-    done = run(
-        "check",
-        K2_BROKEN,
-        K2_RIGHT,
-        "--against",
-        trace_k2,
-        "--run",
-        tmp_path / "run",
-        "--no-narrow",
-        timeout=600,
-    )
-    assert done.returncode == 1, done.stderr
-    assert f"The reference sides with {K2_RIGHT}; {K2_BROKEN} is the odd one out" in done.stdout

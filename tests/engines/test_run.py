@@ -23,7 +23,7 @@ from tests.engines.test_serve import engine_of
 SPEC = """\
 schema = 1
 seed = 0
-epochs = 8
+epochs = 3
 transport = "aiohttp"
 nodes = ["local"]
 
@@ -51,8 +51,9 @@ idle_s = 30.0
 total_s = 300.0
 restarts = 3
 """
-REQUESTS = 8 * (60 + 120)
-RAW = range(8 * 60, REQUESTS)
+REQUESTS = 3 * (60 + 120)
+RAW = range(3 * 60, REQUESTS)
+TRIES = 100
 
 
 def begun(spec: Path, folder: Path, told: Path) -> subprocess.Popen[str]:
@@ -77,7 +78,20 @@ def mid_answer(folder: Path, name: str) -> int:
             tokens.update(n for n, part in line["parts"] if part.get("token_ids"))
         elif line["kind"] in ("sent", "ended"):
             tokens.pop(line["n"], None)
-    return sum(n in RAW and 3 <= count <= 10 for n, count in tokens.items())
+    return sum(n in RAW and count > 2 for n, count in tokens.items())
+
+
+def kill_mid_answer(pid: int, folder: Path, name: str) -> None:
+    """With no grace, when it holds some raw answers up: it is stopped to be looked at."""
+    for _ in range(TRIES):
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.1)  # for what it has sent
+        if mid_answer(folder, name) > 2:
+            os.kill(pid, signal.SIGKILL)
+            return
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.05)
+    raise AssertionError(f"no raw answers are under way in {folder}")
 
 
 def until(true: Callable[[], bool], driver: subprocess.Popen[str], told: Path) -> None:
@@ -102,10 +116,10 @@ def test_every_case_is_answered_once_though_engine_and_driver_are_killed(
     spec.write_text(SPEC.format(pin=pin), "utf-8")
     driver = begun(spec, folder, told)
     name = f"1-{pin.replace('/', '-')}"
-    until(lambda: done(folder) > 0 and mid_answer(folder, name) > 3, driver, told)
+    until(lambda: done(folder) > 0, driver, told)
 
     engine, _ = engine_of(driver)
-    os.kill(engine, signal.SIGKILL)
+    kill_mid_answer(engine, folder, name)
     until(lambda: "starting it again" in told.read_text(), driver, told)
     second = subprocess.run(
         [CLI, "run", spec, "--run", folder], capture_output=True, text=True, check=False
@@ -114,15 +128,15 @@ def test_every_case_is_answered_once_though_engine_and_driver_are_killed(
     shown = subprocess.run([CLI, "status", folder], capture_output=True, text=True, check=True)
     assert f"process {driver.pid}" in shown.stdout and f"of {REQUESTS} done" in shown.stdout
     before = done(folder)
-    until(lambda: done(folder) > before + 50 and mid_answer(folder, name) > 3, driver, told)
-    driver.kill()
+    until(lambda: done(folder) > before + 50, driver, told)
+    kill_mid_answer(driver.pid, folder, name)
     driver.communicate()
     assert done(folder) < REQUESTS
 
     last = begun(spec, folder, told)
     out, _ = last.communicate(timeout=240)
     assert last.returncode == 0, told.read_text()
-    found = re.search(r"found of .*: (\d+) of 1440 answered, 0 failed", told.read_text())
+    found = re.search(rf"found of .*: (\d+) of {REQUESTS} answered, 0 failed", told.read_text())
     assert found and int(found[1]) > before + 50
     assert f"{REQUESTS} of {REQUESTS} answered" in out
 
