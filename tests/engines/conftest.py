@@ -92,7 +92,7 @@ def trace_bf16(request: pytest.FixtureRequest, once: Once) -> Path:
     """The same for what promises bf16 as well: its pool takes minutes without AVX-512."""
     return once(
         "tiny-moe-bf16.trace",
-        lambda path: record(request.getfixturevalue("reference"), path, ("fp32", "bf16"), SHORT),
+        lambda path: record(request.getfixturevalue("reference"), path, ("fp32", "bf16"), FEWEST),
     )
 
 
