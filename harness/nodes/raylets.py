@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import re
+import socket
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 IDS = re.compile(r"^\s*(class_name|actor_id|namespace|pid|ip): .*$|Node Id: \w+", re.MULTILINE)
 COMMON = ("CPU", "GPU", "memory", "object_store_memory", "accelerator_type:")
 AT_ONCE = 8  # calls of one actor
+CONNECT_S = 10.0
 
 
 class PendingError(SilentError):
@@ -50,6 +52,7 @@ def joined() -> Generator[None]:
 
     Ray prints of its own accord, on stdout too, which is kept for results. Raises ConfigError.
     """
+    _refuse_nobody(os.environ.get("RAY_ADDRESS", ""))
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
             ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
@@ -64,6 +67,20 @@ def joined() -> Generator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _refuse_nobody(address: str) -> None:
+    """Ray would wait for a minute for a head that is not there, and say nothing."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdigit():  # that is for Ray to say
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"no Ray cluster can be joined from here: RAY_ADDRESS is {address}, and nobody "
+            f"answers there ({error})"
+        ) from error
 
 
 def found(name: str, not_at: str) -> tuple[str, str] | None:
