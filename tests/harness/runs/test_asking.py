@@ -418,6 +418,22 @@ def test_a_stream_that_breaks_because_the_engine_died_is_the_engines(tmp_path: P
     assert set(run.outcomes()) == {(Failure.ENGINE, False)}
 
 
+def test_a_stream_that_breaks_before_its_engine_is_seen_to_be_dead_is_the_engines(
+    tmp_path: Path,
+) -> None:
+    run = rig(tmp_path, always(lambda: script), supervised=True)
+
+    def die() -> None:
+        run.alive = run.reachable = False
+
+    def dying() -> None:  # sooner than whoever asks who is to blame looks again
+        asyncio.get_running_loop().call_later(0.05, die)
+
+    script: Sequence[Step] = (raw("a", 1), dying, failing(Failure.TRUNCATED))
+    assert run.lived() is End.DIED
+    assert set(run.outcomes()) == {(Failure.ENGINE, False)}
+
+
 def test_an_engine_that_dies_again_and_again_fails_no_request_for_good(tmp_path: Path) -> None:
     run = rig(tmp_path, always(lambda: script), supervised=True, attempts=3)
 
