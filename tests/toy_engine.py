@@ -61,7 +61,8 @@ class Toy:
     pushes: float = 0.0  # nats that each token is lowered by for having occurred, when drawing
     tells_cache: bool = True
     busy_s: float = 0.0  # of each request
-    gathers_s: float = 0.0  # who finds two others or more waits until none has come for so long
+    gathers_s: float = 0.0  # who scores beside two others or more waits while others come in time,
+    full: int = 32  # until so many are there
     dies_after: int | None = None  # requests
     asked: int = 0
     _in_flight: int = 0
@@ -81,7 +82,8 @@ class Toy:
                 self._seen.add(prompt)
             self._lock.notify_all()
         time.sleep(self.busy_s)
-        moment = Moment(generating=generating, hit=hit, in_flight=self._company())
+        company = self._in_flight if generating else self._company()
+        moment = Moment(generating=generating, hit=hit, in_flight=company)
         table = (
             self._generated(body, prompt, moment) if generating else self._scored(prompt, moment)
         )
@@ -97,7 +99,7 @@ class Toy:
         """Requests in flight, this one included: the most while others gather."""
         with self._lock:
             most = self._in_flight
-            while self.gathers_s and most > 2 and self._lock.wait(self.gathers_s):
+            while 2 < most < self.full and self.gathers_s and self._lock.wait(self.gathers_s):
                 most = max(most, self._in_flight)
             return most
 

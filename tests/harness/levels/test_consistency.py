@@ -72,7 +72,7 @@ def test_a_fault_of_a_full_server_is_found_at_that_load(trace: Trace, tmp_path: 
     def bend(moment: Moment, logits: Floats) -> Floats:
         return shifted(logits, 2.0 if moment.in_flight > 17 else 0.0)
 
-    word, reasons, check = asked(Toy(bend=bend, gathers_s=0.3), trace, tmp_path)
+    word, reasons, check = asked(Toy(bend=bend, gathers_s=1.5), trace, tmp_path)
     assert word is Word.DIFFERENT
     assert reasons[0].startswith("busy at 32: ")
     groups = {one["group"]: one for one in check.findings["L1"]["groups"]}
