@@ -1,0 +1,37 @@
+"""What came of one request, as its client sees it: an answer, a refusal, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ANSWERED = "answered"
+REFUSED = "refused"  # by HTTP, for good: what `status` and `said` tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One tool call, its arguments as the model wrote them."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The last attempt's. `outcome` is ANSWERED only where the whole answer came."""
+
+    outcome: str  # ANSWERED, REFUSED, or the kind of failure that it is: "stalled", "server", ...
+    status: int | None = None  # of HTTP; None: nothing answered
+    said: str = ""  # of what is no answer, its text
+    reasoning: str = ""
+    content: str = ""
+    calls: tuple[Call, ...] = ()
+    finish_reason: str | None = None
+    usage: Mapping[str, Any] | None = None  # None: the engine counts nothing
+
+    @property
+    def answered(self) -> bool:
+        return self.outcome == ANSWERED
