@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.base import strict_toml
 from harness.base.case import Chat
+from harness.base.reply import Reply
 from harness.base.suite import Suite, Task
 
 SHIPPED = Path(__file__).parent / "data" / "tiny-tasks.jsonl"
@@ -56,9 +57,9 @@ def _tokens(task: Task) -> float:
     return 8.0 if task.chat.thinking is False else 24.0
 
 
-def _score(task: Task, text: str) -> float:
+def _score(task: Task, reply: Reply) -> float | None:
     """1 where the answer is the right one to the letter, white space around it aside."""
-    return float(_spoken(text) == task.expected)
+    return float(_spoken(reply.content) == task.expected) if reply.answered else None
 
 
 def _spoken(text: str) -> str:

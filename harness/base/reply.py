@@ -31,6 +31,8 @@ class Reply:
     calls: tuple[Call, ...] = ()
     finish_reason: str | None = None
     usage: Mapping[str, Any] | None = None  # None: the engine counts nothing
+    logprobs: tuple[Any, ...] = ()  # of the answer's tokens, as the API has them
+    choices: int = 1  # that came; all but the first are left out here
 
     @property
     def answered(self) -> bool:

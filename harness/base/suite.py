@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.base.case import Chat
+from harness.base.reply import Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exact:
+    """A chat request's own body, sent as it is: only the model is filled in, and the stream."""
+
+    body: Mapping[str, Any]
+    streamed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +25,7 @@ class Task:
     id: str
     chat: Chat
     expected: str
+    exact: Exact | None = None  # None: the chat, sampled as the run's spec has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,5 +36,5 @@ class Suite:
     fingerprint: str  # sha256 of all that decides what is asked and what an answer is worth
     tasks: Sequence[Task]
     raw: bool  # asked as token ids, so that an answer that was cut can be continued
-    score: Callable[[Task, str], float]  # of a text that was answered, in [0, 1]
+    score: Callable[[Task, Reply], float | None]  # in [0, 1]; None: there is nothing to score
     tokens: Callable[[Task], float]  # that an answer is expected to take, before any has come

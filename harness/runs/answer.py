@@ -23,8 +23,10 @@ class Answer:
         "_safe_content",
         "_texts",
         "calls",
+        "choices",
         "done",
         "finish_reason",
+        "logprobs",
         "safe",
         "token_ids",
     )
@@ -33,6 +35,8 @@ class Answer:
         self._texts: dict[str, StringIO] = {}
         self.token_ids = array("i")
         self.calls: list[Mapping[str, Any]] = []
+        self.logprobs: list[Any] = []
+        self.choices = 1
         self.finish_reason: str | None = None
         self.done = False  # [DONE] came
         self._bare = False  # some text had no token ids: it cannot be gone on with
@@ -46,6 +50,10 @@ class Answer:
                 self.token_ids.extend(value)
             elif name == "calls":
                 self.calls += value
+            elif name == "logprobs":
+                self.logprobs += value
+            elif name == "choices":
+                self.choices = max(self.choices, value)
             elif name == "finish_reason":
                 self.finish_reason = value
             elif name == "done":
@@ -82,6 +90,10 @@ class Answer:
             found["token_ids"] = self.token_ids.tolist()
         if self.calls:
             found["calls"] = called(self.calls)
+        if self.logprobs:
+            found["logprobs"] = self.logprobs
+        if self.choices > 1:
+            found["choices"] = self.choices
         if self.finish_reason is not None:
             found["finish_reason"] = self.finish_reason
         return found

@@ -26,6 +26,7 @@ from harness.runs.spec import LimitsTable
 from harness.runs.story import ANSWERED, Begun, Story
 from harness.runs.transport import UnansweredError
 from harness.runs.watch import Watch
+from harness.runs.whole import Whole
 from harness.runs.writer import Writer
 
 
@@ -68,7 +69,7 @@ class Asking:
                 timing = self.attempts.begun()
                 result = await self._attempt(request, begun, timing)
             self.watch.in_flight = self.gate.inside
-            if isinstance(result, Stream):
+            if not isinstance(result, UnansweredError):
                 behind = begun.continued[-1] if begun.continued else 0
                 told = {**self._told(timing), **_counted(result, behind)}
                 self._over(request, begun, ANSWERED, began, **told)
@@ -77,7 +78,7 @@ class Asking:
 
     async def _attempt(
         self, request: Request, begun: Begun, timing: Timing
-    ) -> Stream | UnansweredError:
+    ) -> Stream | Whole | UnansweredError:
         """The answer, or why there is none."""
         start = self._start(request, begun)
         begun.attempts += 1
@@ -137,7 +138,9 @@ class Asking:
             self._tell_failure(request, begun, error, timing)
             await asyncio.Event().wait()  # until this life is ended
         self.watch.failures[error.kind] += 1
-        self._over(request, begun, error.kind, began, why=str(error), **self._told(timing))
+        status = {} if error.status is None else {"status": error.status}
+        told = {"why": str(error), **status, **self._told(timing)}
+        self._over(request, begun, error.kind, began, **told)
         return None
 
     def _wait_s(self, begun: Begun, error: UnansweredError) -> float | None:
@@ -216,7 +219,7 @@ class Asking:
         return told
 
 
-def _counted(stream: Stream, behind: int) -> dict[str, Any]:
+def _counted(stream: Stream | Whole, behind: int) -> dict[str, Any]:
     """Of the whole answer, in chunks where the engine does not say."""
     usage = stream.usage or {}
     own = usage.get("completion_tokens")

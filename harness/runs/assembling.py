@@ -34,6 +34,7 @@ class Stream:
     __slots__ = (
         "_data",
         "_held",
+        "_more",
         "_rest",
         "_secret",
         "chunks",
@@ -43,8 +44,10 @@ class Stream:
         "usage",
     )
 
-    def __init__(self, secret: str = "") -> None:
-        """`secret`: the key, which a server may echo; nothing that is handed on holds it."""
+    def __init__(self, secret: str = "", *, more: bool = False) -> None:
+        """`secret`: the key, which a server may echo; nothing that is handed on holds it. `more`:
+        logprobs are handed on too, and how many choices there are, where there is more than one."""
+        self._more = more
         self._rest: list[bytes] = []  # of a line that has not ended
         self._data: list[bytes] = []  # of an event that has not ended
         self._held = 0  # bytes of both
@@ -91,6 +94,10 @@ class Stream:
             elif not line.startswith(OTHER_FIELDS):
                 self.stray = self.stray or hidden(line, self._secret)[:SHOWN]
         self._held = len(self._rest[0]) + sum(map(len, self._data))
+
+    def end(self) -> dict[str, Any]:
+        """What is added when no more comes: nothing."""
+        return {}
 
     def missing(self, *, ends_with_done: bool) -> str | None:
         """Why what came is no whole answer; None: it is one."""
@@ -139,7 +146,12 @@ class Stream:
             return
         choice = choices[0]
         if choice.get("index", 0) not in (0, None):
-            raise ValueError("another choice than the one that was asked for")
+            if not self._more:
+                raise ValueError("another choice than the one that was asked for")
+            found["choices"] = max(found.get("choices", 0), choice["index"] + 1)
+            return
+        if self._more and (logprobs := choice.get("logprobs")):
+            found["logprobs"] = found.get("logprobs", []) + list(logprobs["content"] or ())
         ids = choice.get("token_ids")
         part = choice.get("delta")
         if part is None:
@@ -153,7 +165,7 @@ class Stream:
             self._text("reasoning", part.get("reasoning") or part.get("reasoning_content"), found)
             self._text("refusal", part.get("refusal"), found)
             if calls := part.get("tool_calls"):
-                found["calls"] = [*found.get("calls", ()), *map(_call, calls)]
+                found["calls"] = [*found.get("calls", ()), *map(call, calls)]
         self._text("content", text, found)
         if ids:
             found["token_ids"] = found.get("token_ids", []) + [_token(token) for token in ids]
@@ -181,7 +193,7 @@ def _token(value: Any) -> int:
     return value
 
 
-def _call(piece: Any) -> dict[str, Any]:
+def call(piece: Any) -> dict[str, Any]:
     """A piece of a tool call as it is kept; its index tells which."""
     index, function = piece.get("index"), piece.get("function") or {}
     texts = {"name": function.get("name"), "arguments": function.get("arguments")}

@@ -22,6 +22,7 @@ from harness.runs.retry import Failure
 from harness.runs.spec import LimitsTable
 from harness.runs.transport import Transport, UnansweredError
 from harness.runs.watch import Watch
+from harness.runs.whole import Whole
 from harness.runs.writer import Writer
 
 
@@ -36,6 +37,7 @@ class Timing:
     last: float = 0.0
     longest_gap_s: float = 0.0
     idle: bool = False  # it was ended because nothing came
+    silent: bool = False  # nothing is to come before its end: it is not streamed
 
     @property
     def first_token_s(self) -> float | None:
@@ -62,7 +64,7 @@ class Attempts:
 
     async def answered(
         self, request: Request, answer: Answer, start: int, timing: Timing
-    ) -> Stream:
+    ) -> Stream | Whole:
         """The whole answer behind `start` tokens of `answer`, its parts written.
 
         Raises UnansweredError where there is none, or no whole one.
@@ -72,6 +74,7 @@ class Attempts:
             async with timing.limit:
                 body = await self._body(request, answer, start)
                 timing.began = timing.heard = time.monotonic()
+                timing.silent = not request.streamed
                 return await self._stream(request, answer, body, timing)
         except TimeoutError as error:
             limits = self.limits
@@ -93,7 +96,7 @@ class Attempts:
         now = time.monotonic()
         for timing in self.under_way:
             timing.heard = now if not self.writer.has_room else timing.heard + late_s
-            ended = timing.idle or timing.limit.expired()
+            ended = timing.idle or timing.silent or timing.limit.expired()
             if now - timing.heard > self.limits.idle_s and not ended:
                 timing.idle = True
                 timing.limit.reschedule(asyncio.get_running_loop().time())
@@ -120,8 +123,8 @@ class Attempts:
 
     async def _stream(
         self, request: Request, answer: Answer, body: bytes, timing: Timing
-    ) -> Stream:
-        stream, n, writer = Stream(self.secret), request.n, self.writer
+    ) -> Stream | Whole:
+        stream, n, writer = _reading(request, self.secret), request.n, self.writer
         keep = answer.add if request.continues else None
         now = time.monotonic
         try:
@@ -139,11 +142,15 @@ class Attempts:
                         break
                     if not writer.has_room:
                         await writer.room()
+            if part := stream.end():
+                writer.part(n, part)
+                self._came(part, timing)
         except MalformedError as error:
             raise UnansweredError(Failure.MALFORMED, str(error)) from error
         except ToldError as error:
             raise UnansweredError(Failure.SERVER, str(error)) from error
-        self.engine.ends_with_done |= stream.done
+        if request.streamed:
+            self.engine.ends_with_done |= stream.done
         _require_whole(stream, ends_with_done=self.engine.ends_with_done)
         return stream
 
@@ -165,7 +172,12 @@ class Attempts:
             watch.tokens += 1
 
 
-def _require_whole(stream: Stream, *, ends_with_done: bool) -> None:
+def _reading(request: Request, secret: str) -> Stream | Whole:
+    more = request.task.exact is not None
+    return Stream(secret, more=more) if request.streamed else Whole(secret)
+
+
+def _require_whole(stream: Stream | Whole, *, ends_with_done: bool) -> None:
     why = stream.missing(ends_with_done=ends_with_done)
     if why is None:
         return

@@ -53,6 +53,10 @@ class Request:
     body: Mapping[str, Any]
     continues: bool
 
+    @property
+    def streamed(self) -> bool:
+        return self.task.exact is None or self.task.exact.streamed
+
 
 class Cases:
     """All that a run asks of each of its engines, by number."""
@@ -114,6 +118,9 @@ class Plan:
         )
 
     def _body(self, suite: Suite, task: Task, epoch: int) -> dict[str, Any]:
+        if (exact := task.exact) is not None:
+            own = {"model": self._dialect.model, **exact.body}
+            return {**own, **STREAMED} if exact.streamed else own
         body = self._dialect.chat(task.chat)
         assert body is not None
         fields = {
@@ -135,9 +142,10 @@ def sampling(spec: RunSpec, task: Task) -> SamplingTable:
 
 
 def breaches(spec: RunSpec, asked: Sequence[Asked], contract: Contract) -> list[str]:
-    """What of the spec's sampling a model's contract does not allow, each once."""
+    """What of the spec's sampling a model's contract does not allow, each once. What a task
+    sends of its own is not the spec's."""
     found: dict[str, None] = {}
-    modes = {task.chat.thinking: task for one in asked for task in one.tasks}
+    modes = {task.chat.thinking: task for one in asked for task in one.tasks if not task.exact}
     for thinking, task in modes.items():
         said = {} if thinking is None else {"chat_template_kwargs": {"thinking": thinking}}
         table = sampling(spec, task)

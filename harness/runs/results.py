@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from harness.base import atomic, scored
+from harness.base.reply import Call, Reply
 from harness.base.scored import SCORED, Scored
 from harness.runs import journal, power
 from harness.runs.plan import Cases
@@ -21,6 +22,7 @@ from harness.runs.story import ANSWERED, Ended, told
 
 SCHEMA = 1
 GROUP_TOKENS = 1 << 20  # of a group of Parquet's rows, which is held in memory
+UNSCORED = "not scored"  # it was answered, and its suite has no score for such an answer
 NORMAL_95 = 1.959964  # the 97.5 % point of the normal distribution
 
 
@@ -89,25 +91,46 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
         tokens = files.enter_context(_tokens(path)) if raw else None
         for node, ended in _ends(asked, folder / "power" / asked.name):
             suite, task, epoch = cases.at(ended.n)
-            score = None
-            if ended.outcome == ANSWERED:
-                score = suite.suite.score(task, ended.answer.get("content", ""))
+            score = suite.suite.score(task, reply(ended))
             record = Scored(
                 schema=scored.SCHEMA,
                 suite=suite.suite.name,
                 case=task.id,
                 repeat=epoch,
                 score=score,
-                outcome=SCORED if score is not None else ended.outcome,
+                outcome=_outcome(ended, score),
             )
             scores.write(orjson.dumps(record) + b"\n")
             answers.write(orjson.dumps(_answer(ended, record, node, asked.secret)) + b"\n")
             if tokens is not None and "token_ids" in ended.answer:
                 tokens(ended.n, ended.answer["token_ids"])
-            _count(total, rows[suite.suite.name], ended, score)
+            _count(total, rows[suite.suite.name], ended, record)
             total.nodes[node] = total.nodes.get(node, 0) + 1
     total.suites = [_judged(row) for row in rows.values() if row.asked]
     return total
+
+
+def reply(ended: Ended) -> Reply:
+    """What came of a request, as a suite sees it."""
+    answer, end = ended.answer, ended.end
+    return Reply(
+        outcome=ended.outcome,
+        status=end.get("status"),
+        said=end.get("why", ""),
+        reasoning=answer.get("reasoning", ""),
+        content=answer.get("content", ""),
+        calls=tuple(Call(**call) for call in answer.get("calls", ())),
+        finish_reason=answer.get("finish_reason"),
+        usage=end.get("usage"),
+        logprobs=tuple(answer.get("logprobs", ())),
+        choices=answer.get("choices", 1),
+    )
+
+
+def _outcome(ended: Ended, score: float | None) -> str:
+    if score is not None:
+        return SCORED
+    return UNSCORED if ended.outcome == ANSWERED else ended.outcome
 
 
 def _ends(asked: Asked, powers: Path) -> Generator[tuple[str, Ended]]:
@@ -144,7 +167,15 @@ def _answer(ended: Ended, record: Scored, node: str, secret: str) -> dict[str, A
     }
     told = {
         name: ended.end[name]
-        for name in ("why", "usage", "first_token_s", "longest_gap_s", "whole_s", "late_s")
+        for name in (
+            "why",
+            "status",
+            "usage",
+            "first_token_s",
+            "longest_gap_s",
+            "whole_s",
+            "late_s",
+        )
         if name in ended.end
     }
     return {
@@ -164,17 +195,18 @@ def _answer(ended: Ended, record: Scored, node: str, secret: str) -> dict[str, A
     }
 
 
-def _count(total: EngineRow, row: SuiteRow, ended: Ended, score: float | None) -> None:
+def _count(total: EngineRow, row: SuiteRow, ended: Ended, record: Scored) -> None:
     total.over += 1
     row.over += 1
     total.attempts += ended.attempts
     total.continued += bool(ended.continued)
     total.late_worst_s = max(total.late_worst_s, ended.end.get("late_s", 0.0))
-    if score is None:
-        row.failed[ended.outcome] = row.failed.get(ended.outcome, 0) + 1
+    if record.score is None:
+        row.failed[record.outcome] = row.failed.get(record.outcome, 0) + 1
+    if record.score is None and ended.outcome != ANSWERED:
         return
     total.answered += 1
-    row.points += score
+    row.points += record.score or 0.0
     prompt, completion = _tokens_of(ended)
     total.prompt_tokens += prompt
     total.completion_tokens += completion

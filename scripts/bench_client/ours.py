@@ -46,7 +46,7 @@ SUITE = Suite(
     fingerprint="",
     tasks=(TASK,),
     raw=False,
-    score=lambda _task, _text: 0.0,
+    score=lambda _task, _reply: 0.0,
     tokens=lambda _task: 0.0,
 )
 

@@ -122,7 +122,7 @@ def _asked(kind: Kind) -> Asked:
         fingerprint="",
         tasks=one,
         raw=False,
-        score=lambda _task, _text: 0.0,
+        score=lambda _task, _reply: 0.0,
         tokens=_always(kind.prior),
     )
     return Asked(suite=suite, tasks=one * kind.epochs, continues=False)

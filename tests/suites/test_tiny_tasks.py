@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import ConfigError
+from harness.base.reply import Reply
 from scripts import make_tiny_tasks
 from suites import registry, tiny_tasks
 from suites.tiny_tasks import END, SHIPPED, THOUGHT
+
+
+def answered(content: str) -> Reply:
+    return Reply(outcome="answered", content=content)
 
 
 def test_both_suites_ask_the_same_tasks_and_each_has_its_own_id() -> None:
@@ -25,12 +30,13 @@ def test_every_right_answer_scores_1_and_another_0_in_both_ways() -> None:
     chat, raw = tiny_tasks.chat(), tiny_tasks.raw()
     for task in chat.tasks:
         for said in (task.expected, f"\n {task.expected}\n"):
-            assert chat.score(task, said) == 1.0
-            assert raw.score(task, said + END) == 1.0
-            assert raw.score(task, f"<think>I know.{THOUGHT}{said}{END}") == 1.0
+            assert chat.score(task, answered(said)) == 1.0
+            assert raw.score(task, answered(said + END)) == 1.0
+            assert raw.score(task, answered(f"<think>I know.{THOUGHT}{said}{END}")) == 1.0
         for wrong in ("", task.expected[:-1], f"{task.expected} And more.", f"x{THOUGHT}"):
-            assert chat.score(task, wrong) == raw.score(task, wrong + END) == 0.0
-        assert raw.score(task, f"<think>{task.expected}{THOUGHT}no{END}") == 0.0
+            assert chat.score(task, answered(wrong)) == raw.score(task, answered(wrong + END)) == 0
+        assert raw.score(task, answered(f"<think>{task.expected}{THOUGHT}no{END}")) == 0.0
+        assert chat.score(task, Reply(outcome="server", content=task.expected)) is None
 
 
 @pytest.mark.parametrize("name", list(registry.SUITES))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.case import Chat
+from harness.base.reply import Reply
 from harness.base.suite import Suite, Task
 from harness.runs.journal import Journal
 from harness.runs.plan import Asked, Cases
@@ -68,8 +69,8 @@ def task(name: str, thinking: bool | None = None, tools: bool = False) -> Task:
     return Task(id=name, chat=chat, expected=name)
 
 
-def right(task: Task, text: str) -> float:
-    return float(text == task.expected)
+def right(task: Task, reply: Reply) -> float | None:
+    return float(reply.content == task.expected) if reply.answered else None
 
 
 def suite(count: int, *, name: str = "made-up", raw: bool = False) -> Suite:
