@@ -15,8 +15,8 @@ examples and its answers, with the settings of its examples: the strictest, and 
 
 Trade-offs accepted. Where documents and examples differ, the examples hold. Where the documents ask
 for more than walle checks (a type in each subschema, titles that are strings, no key twice), they
-hold: what is called valid here, neither refuses. Refused too is what walle takes and nobody can use:
-$refs that lead to themselves, objects that no finite value fits, an escape in a $ref.
+hold: what is called valid here, neither refuses. Refused too is what walle takes and nobody can
+use: $refs that lead to themselves, objects that no finite value fits, an escape in a $ref.
 """
 
 from __future__ import annotations
