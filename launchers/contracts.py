@@ -21,11 +21,11 @@ from typing import Any
 
 from harness.base import strict_toml
 from harness.base.errors import ConfigError
+from harness.base.sampling_rules import INSTANT, THINKING, Rules
 from launchers.json_object import Fill, JsonObject, filled, parse
 
 FOLDER = Path(__file__).parent / "contracts"
 KNOBS = Path(__file__).parent / "knobs.toml"
-THINKING, INSTANT = "thinking", "instant"
 SHOWN = 60  # characters of a wrong value in a message
 
 
@@ -49,6 +49,8 @@ class ContractTable:
     always: Mapping[str, float]  # field -> its only value, in every mode
     modes: Mapping[str, Mapping[str, float]]  # mode -> field -> its only value
     ways: tuple[Way, ...]
+    efforts: tuple[str, ...] = ()  # of thinking, that the model tells apart
+    dynamic_tools: bool = False  # a system message may declare tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,27 @@ def load(family: str) -> Contract:
     if not {table.default} <= set(table.modes) <= {THINKING, INSTANT}:
         raise ConfigError(f"{path}: modes must be among thinking and instant, with the default")
     return Contract(family=family, table=table, knobs=knobs.knobs)
+
+
+def rules(family: str) -> Rules:
+    """What a deployment of a family is held to. Raises ConfigError."""
+    table = load(family).table
+    way = next((way for way in table.ways if way.field == table.switch), table.ways[0])
+    asked_by = {THINKING: way.thinking, INSTANT: way.instant}
+    return Rules(
+        family=family,
+        default=table.default,
+        modes=table.modes,
+        always=table.always,
+        asked_by={mode: _said_by(way.field, said[0]) for mode, said in asked_by.items()},
+        efforts=table.efforts,
+        dynamic_tools=table.dynamic_tools,
+    )
+
+
+def _said_by(field: str, value: Any) -> dict[str, Any]:
+    name, _, inner = field.partition(".")
+    return {name: {inner: value}} if inner else {name: value}
 
 
 def hold(contract: Contract, body: bytes, *, chat: bool) -> Refusal | bytes:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from importlib import import_module
 
 from harness.base.errors import ConfigError
-from harness.base.suite import Suite
+from harness.base.suite import Given, Suite
 
 SUITES = {
     "tiny-tasks": "suites.tiny_tasks:chat",
     "tiny-tasks-raw": "suites.tiny_tasks:raw",
+    "parameters": "suites.parameters:suite",
+    "features": "suites.features:suite",
+    "tool-schemas": "suites.tool_calls:shipped",
+    "tool-schemas-walle": "suites.tool_calls:walle",
 }
 
 
-def suite(name: str) -> Suite:
-    """The suite of that name; ConfigError where there is none."""
-    if name not in SUITES:
-        raise ConfigError(f"there is no suite {name!r}; known are {', '.join(SUITES)}")
-    module, made_by = SUITES[name].split(":")
-    return getattr(import_module(module), made_by)()
+def suite(given: Given) -> Suite:
+    """The suite of that name. ConfigError where there is none, or it lacks what it is made of."""
+    if given.name not in SUITES:
+        raise ConfigError(f"there is no suite {given.name!r}; known are {', '.join(SUITES)}")
+    module, made_by = SUITES[given.name].split(":")
+    return getattr(import_module(module), made_by)(given)

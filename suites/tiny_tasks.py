@@ -15,19 +15,19 @@ from typing import Any
 from harness.base import strict_toml
 from harness.base.case import Chat
 from harness.base.reply import Reply
-from harness.base.suite import Suite, Task
+from harness.base.suite import Given, Suite, Task
 
 SHIPPED = Path(__file__).parent / "data" / "tiny-tasks.jsonl"
 THOUGHT, END = "</think>", "<|im_end|>"  # of a raw answer, whose special tokens are texts too
 RULES = "1"  # raise it when `_spoken` or a score becomes another
 
 
-def chat() -> Suite:
-    return _suite("tiny-tasks", raw=False)
+def chat(given: Given) -> Suite:
+    return _suite(given.name, raw=False)
 
 
-def raw() -> Suite:
-    return _suite("tiny-tasks-raw", raw=True)
+def raw(given: Given) -> Suite:
+    return _suite(given.name, raw=True)
 
 
 def _suite(name: str, *, raw: bool) -> Suite:

@@ -77,6 +77,15 @@ def wrong(call: Call, tools: Tools | None) -> Wrong | None:
     return None if why is None else Wrong(kind=Kind.SCHEMA_MISMATCH, why=_short(why))
 
 
+def mismatch(schema: object, value: object) -> str | None:
+    """Why a value is not one of a schema; None: it is. ConfigError where `schema` is no schema."""
+    judge = _compiled(schema)
+    if isinstance(judge, str):
+        raise ConfigError(f"it is no schema: {judge}")
+    why = _mismatch(judge, value)
+    return None if why is None else _short(why)
+
+
 def parameters(tools: Tools | None) -> dict[str, Any]:
     """Each tool's schema by its name: the first where two have one name, and `{}`, which any object
     meets, where there is none. ConfigError: something is no tool."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.base.case import Chat
+from harness.base.held import Held
 from harness.base.reply import Reply
+from harness.base.sampling_rules import Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,16 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a run's spec says of a suite."""
+
+    name: str
+    max_tokens: int = 0  # of an answer
+    rules: Rules | None = None  # of the family of models that it names; None: it names none
+    file: Path | None = None  # of cases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
     """Tasks that are asked in one way and scored by one rule."""
 
@@ -38,3 +51,4 @@ class Suite:
     raw: bool  # asked as token ids, so that an answer that was cut can be continued
     score: Callable[[Task, Reply], float | None]  # in [0, 1]; None: there is nothing to score
     tokens: Callable[[Task], float]  # that an answer is expected to take, before any has come
+    hold: Callable[[Task, Reply], Held] | None = None  # of what a deployment owes; None: of none

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness import candidate
 from harness.base.errors import ConfigError
+from harness.base.suite import Given
 from harness.candidate import Announce
 from harness.client import api_key
 from harness.runs.plan import Asked, Cases, breaches
@@ -41,11 +43,18 @@ class Prepared:
 
 def cases(spec: RunSpec) -> Cases:
     """Raises ConfigError for a suite that there is not."""
-    return Cases([_asked(table) for table in spec.suites], spec.epochs)
+    return Cases([_asked(spec, table) for table in spec.suites], spec.epochs)
 
 
-def _asked(table: SuiteTable) -> Asked:
-    suite = registry.suite(table.name)
+def _asked(spec: RunSpec, table: SuiteTable) -> Asked:
+    suite = registry.suite(
+        Given(
+            name=table.name,
+            max_tokens=spec.sampling.max_tokens,
+            rules=None if table.contract is None else contracts.rules(table.contract),
+            file=None if table.file is None else Path(table.file),
+        )
+    )
     if table.cases is not None and table.cases > len(suite.tasks):
         raise ConfigError(
             f"suites: {table.name}: cases is {table.cases}; it has {len(suite.tasks)}"

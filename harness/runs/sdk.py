@@ -68,6 +68,10 @@ class Sdk:
             return
         fields: dict[str, Any] = orjson.loads(body)
         own = {name: fields.pop(name) for name in OWN if name in fields}
+        if path == CHAT and not isinstance(own.get("messages"), list):
+            # The package refuses a chat without; its server is to do so.
+            fields |= {"messages": own["messages"]} if "messages" in own else {}
+            own["messages"] = openai.omit
         broken = Failure.CONNECT
         try:
             async with self._made[path](**own, extra_body=fields) as response:

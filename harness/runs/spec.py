@@ -33,6 +33,8 @@ class SuiteTable:
     name: str
     cases: int | None = None  # its first ones; None: all
     continues: bool = True  # a raw answer that was cut is gone on with; false: it is begun anew
+    contract: str | None = None  # whose: of launchers/contracts; for suites of what is owed
+    file: str | None = None  # of cases, for suites that are made of one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from pathlib import Path
 import orjson
 
 from harness.base.errors import EnginediffError, RequestError
+from harness.base.suite import Given
 from scripts.bench_cluster.leading import Look, Measured
 from suites import registry
 from tests.servers import RAY_PORT, Servers, can_make_namespaces, servers
@@ -79,11 +80,11 @@ class Offered:
     @property
     def epochs(self) -> int:
         requests = self.nodes * self.rate * self.seconds / self.tokens
-        return max(1, round(requests / len(registry.suite(SUITE).tasks)))
+        return max(1, round(requests / len(registry.suite(Given(name=SUITE)).tasks)))
 
     @property
     def requests(self) -> int:
-        return self.epochs * len(registry.suite(SUITE).tasks)
+        return self.epochs * len(registry.suite(Given(name=SUITE)).tasks)
 
     @property
     def streams(self) -> int:

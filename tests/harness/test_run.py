@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.base.suite import Suite, Task
+from harness.base.suite import Given, Suite, Task
 from harness.runs import journal
 from harness.runs.story import told
 from launchers.process import free_port
@@ -202,7 +202,7 @@ def received(handler: BaseHTTPRequestHandler) -> bytes:
 
 
 def tasks(count: int) -> Sequence[Task]:
-    return registry.suite("tiny-tasks").tasks[:count]
+    return registry.suite(Given(name="tiny-tasks")).tasks[:count]
 
 
 TASKS = tasks(20)
@@ -322,7 +322,7 @@ def test_every_request_is_answered_once_and_as_the_engine_says_it(
         spec = place.spec(url, transport=transport, suite=suite)
         done = place.run(spec, "--json")
         assert done.returncode == 0, done.stderr
-        require_right(place.folder, url, registry.suite(suite))
+        require_right(place.folder, url, registry.suite(Given(name=suite)))
     require_once(place.folder, 20)
 
     summary = (place.folder / "summary.json").read_text("utf-8")
@@ -657,7 +657,7 @@ def test_a_run_that_is_stopped_by_either_signal_goes_on_afterwards(place: Place)
             assert (summary["complete"], summary["stopped"]) == (False, True)
         done = place.run(spec, "--json")
         assert done.returncode == 0, done.stderr
-        require_right(place.folder, url, registry.suite("tiny-tasks"))
+        require_right(place.folder, url, registry.suite(Given(name="tiny-tasks")))
     require_once(place.folder, 40)
     summary = json.loads(done.stdout)
     assert (summary["complete"], summary["stopped"]) == (True, False)
@@ -932,7 +932,7 @@ def test_a_run_waits_while_the_disk_is_full(tmp_path: Path) -> None:
         assert driver.returncode == 0, place.told.read_text()
         assert "40 of 40 answered" in out
         require_once(outside, 40)
-        require_right(outside, url, registry.suite("tiny-tasks"))
+        require_right(outside, url, registry.suite(Given(name="tiny-tasks")))
         ends = [line for line in journal.read(journal_of(outside)) if line["kind"] == "ended"]
         assert [line["outcome"] for line in ends] == ["answered"] * 40
 

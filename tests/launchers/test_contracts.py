@@ -17,7 +17,7 @@ from launchers.json_object import Fill, filled, parse
 from launchers.open_paths import Access, access
 
 K26 = contracts.load("kimi-k2.6")
-FAMILIES = ["kimi-k2-thinking", "kimi-k2.5", "kimi-k2.6", "kimi-k3"]
+FAMILIES = ["kimi-k2-thinking", "kimi-k2.5", "kimi-k2.6", "kimi-k2.7", "kimi-k3"]
 ALWAYS = {"n": 1, "presence_penalty": 0, "frequency_penalty": 0}
 KNOBS = {"top_k": -1, "min_p": 0, "repetition_penalty": 1}
 THINKS = {"temperature": 1, "top_p": 0.95, **ALWAYS, **KNOBS}

@@ -1,0 +1,103 @@
+"""What becomes of a tool's JSON schema: a valid one is enforced, so that what the model calls it
+with conforms (Draft 2020-12); one that is none is refused.
+
+Every schema is that of the one tool of a request that must call it. Those of walle are asked too,
+where they are: see `outside`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from harness.base.arguments import wrong
+from harness.base.errors import ConfigError
+from harness.base.held import Held, broken, kept, refused, taken
+from harness.base.reply import Reply
+from harness.base.suite import Given, Suite
+from suites import outside, owed, tool_schemas
+from suites.owed import Owed
+from suites.tool_schemas import ToolSchema
+
+RULES = "1"
+NAME = "use"
+# What a text that refuses a schema speaks of, whatever it says of it.
+OF_SCHEMAS = ("schema", "schemas", "parameters", "tool", "tools", "function", "grammar", "json")
+
+
+def shipped(given: Given) -> Suite:
+    return owed.suite(given.name, RULES, _cases(tool_schemas.shipped(), given.max_tokens))
+
+
+def walle(given: Given) -> Suite:
+    """Raises ConfigError where walle's are not here."""
+    folder = outside.folder("walle")
+    if folder is None:
+        raise ConfigError(
+            f"suites: {given.name}: walle's schemas are not here; {outside.VARIABLE} must name the "
+            "folder that scripts/fetch_data.py has filled"
+        )
+    return owed.suite(given.name, RULES, _cases(tool_schemas.walle(folder), given.max_tokens))
+
+
+def _cases(schemas: Sequence[ToolSchema], most: int) -> Iterator[Owed]:
+    for one in schemas:
+        parameters = _sent(one)
+        if parameters is None:
+            continue  # a request that is JSON cannot hold it
+        tools = [{"type": "function", "function": _function(parameters)}]
+        body = {
+            "messages": [{"role": "user", "content": f"Call the tool {NAME} now."}],
+            "tools": tools,
+            "tool_choice": "required",
+            "max_tokens": most,
+        }
+        what = "arguments conform" if one.valid else "is refused"
+        yield Owed(
+            id=one.id,
+            what=f"{one.family}: {what}",
+            body=body,
+            hold=_enforced(tools) if one.valid else _refused,
+        )
+
+
+def _function(parameters: Any) -> dict[str, Any]:
+    return {
+        "name": NAME,
+        "description": "The tool to call.",
+        "parameters": parameters,
+        "strict": True,
+    }
+
+
+def _sent(one: ToolSchema) -> Any:
+    """None: it is no JSON."""
+    try:
+        schema = json.loads(one.schema_text)
+    except ValueError:
+        return None
+    return tool_schemas.parameters(schema) if one.valid else schema
+
+
+def _refused(reply: Reply) -> Held:
+    return refused(reply, OF_SCHEMAS)
+
+
+def _enforced(tools: Sequence[Any]) -> Any:
+    def hold(reply: Reply) -> Held:
+        return taken(reply, lambda answer: called(answer, tools))
+
+    return hold
+
+
+def called(reply: Reply, tools: Sequence[Any]) -> Held:
+    """That it calls a tool, and only as they are declared."""
+    if not reply.calls:
+        return broken(f"no call; finish_reason {reply.finish_reason}, {reply.content[:80]!r}")
+    for call in reply.calls:
+        if (fault := wrong(call, tools)) is not None:
+            return broken(f"{fault.kind}: {fault.why}")
+    if reply.finish_reason != "tool_calls":
+        return broken(f"finish_reason is {reply.finish_reason!r} where tools are called")
+    return kept(f"{reply.calls[0].name}({reply.calls[0].arguments[:120]})")
