@@ -14,10 +14,10 @@ from typing import Any, BinaryIO
 import orjson
 
 from harness.base import atomic, scored
-from harness.base.reply import Call, Reply
 from harness.base.scored import SCORED, Scored
 from harness.runs import journal, power
 from harness.runs.plan import Cases
+from harness.runs.replies import reply
 from harness.runs.story import ANSWERED, Ended, told
 
 SCHEMA = 1
@@ -91,7 +91,7 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
         tokens = files.enter_context(_tokens(path)) if raw else None
         for node, ended in _ends(asked, folder / "power" / asked.name):
             suite, task, epoch = cases.at(ended.n)
-            score = suite.suite.score(task, reply(ended))
+            score = suite.suite.score(task, reply({**ended.end, **ended.answer}))
             record = Scored(
                 schema=scored.SCHEMA,
                 suite=suite.suite.name,
@@ -108,23 +108,6 @@ def gathered(asked: Asked, cases: Cases, folder: Path) -> EngineRow:
             total.nodes[node] = total.nodes.get(node, 0) + 1
     total.suites = [_judged(row) for row in rows.values() if row.asked]
     return total
-
-
-def reply(ended: Ended) -> Reply:
-    """What came of a request, as a suite sees it."""
-    answer, end = ended.answer, ended.end
-    return Reply(
-        outcome=ended.outcome,
-        status=end.get("status"),
-        said=end.get("why", ""),
-        reasoning=answer.get("reasoning", ""),
-        content=answer.get("content", ""),
-        calls=tuple(Call(**call) for call in answer.get("calls", ())),
-        finish_reason=answer.get("finish_reason"),
-        usage=end.get("usage"),
-        logprobs=tuple(answer.get("logprobs", ())),
-        choices=answer.get("choices", 1),
-    )
 
 
 def _outcome(ended: Ended, score: float | None) -> str:

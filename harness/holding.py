@@ -1,0 +1,110 @@
+"""How the replies of a run were held against what is owed: case by case, engine by engine.
+
+Read from the answers of a run's directory alone. A case keeps its place whatever came of it: one
+that was never asked is `unanswered` too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.base.held import Held, How
+from harness.runs.plan import Cases
+from harness.runs.replies import reply
+
+NOT_ASKED = Held(how=How.UNANSWERED, why="not asked")
+SEVERE = (How.BROKEN, How.NOT_ENFORCED, How.UNANSWERED)  # one such repeat decides a case
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One case, as each engine held it."""
+
+    suite: str
+    case: str
+    what: str  # was asked, and is owed
+    held: Mapping[str, Held]  # by engine, in the order of the spec
+
+    @property
+    def differs(self) -> bool:
+        return len({one.how for one in self.held.values()}) > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteCount:
+    """One suite of one engine. The counts add up to its cases."""
+
+    suite: str
+    cases: int
+    counts: Mapping[How, int]
+
+    @property
+    def how(self) -> How:
+        """The worst that is there."""
+        return next((how for how in How if self.counts.get(how)), How.UNANSWERED)
+
+
+def rows(cases: Cases, answers: Mapping[str, Path]) -> list[Row]:
+    """`answers`: by engine, the file of its answers; one that is not there holds none."""
+    held = {engine: _held(cases, path) for engine, path in answers.items()}
+    return [
+        Row(
+            suite=asked.suite.name,
+            case=task.id,
+            what=task.expected,
+            held={
+                engine: together(one.get((asked.suite.name, task.id), []), cases.epochs)
+                for engine, one in held.items()
+            },
+        )
+        for asked in cases
+        if asked.suite.hold is not None
+        for task in asked.tasks
+    ]
+
+
+def counts(rows: Sequence[Row], engine: str) -> list[SuiteCount]:
+    """Per suite, in their order."""
+    return [
+        SuiteCount(
+            suite=suite,
+            cases=sum(row.suite == suite for row in rows),
+            counts=Counter(row.held[engine].how for row in rows if row.suite == suite),
+        )
+        for suite in dict.fromkeys(row.suite for row in rows)
+    ]
+
+
+def together(repeats: Sequence[Held], epochs: int) -> Held:
+    """A case's, of its repeats: the worst that is severe; else kept, where any answer was whole."""
+    if len(repeats) < epochs:
+        repeats = [*repeats, NOT_ASKED]
+    for how in (*SEVERE, How.KEPT):
+        found = [one for one in repeats if one.how is how]
+        if found:
+            of = f" ({len(found)} of {len(repeats)})" if len(found) < len(repeats) else ""
+            return Held(how=how, why=f"{found[0].why}{of}")
+    return repeats[0]
+
+
+def _held(cases: Cases, path: Path) -> dict[tuple[str, str], list[Held]]:
+    found: dict[tuple[str, str], list[Held]] = {}
+    for answer in read(path):
+        asked, task, _ = cases.at(answer["n"])
+        if (hold := asked.suite.hold) is not None:
+            found.setdefault((asked.suite.name, task.id), []).append(hold(task, reply(answer)))
+    return found
+
+
+def read(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The answers of an engine, one after another; none where there is no file."""
+    if path.exists():
+        with path.open("rb") as lines:
+            for line in lines:
+                yield orjson.loads(line)
