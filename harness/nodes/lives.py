@@ -11,12 +11,12 @@ import random
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
 
-from harness import candidate
+from harness import candidate, gateway, ports
 from harness.base.errors import ConfigError, EnginediffError, LaunchError, RequestError
 from harness.candidate import Announce, Opened
 from harness.nodes.prepared import Prepared
@@ -37,6 +37,7 @@ from harness.runs.transport import Transport
 from harness.runs.watch import Watch
 from harness.runs.writer import Writer
 from hw_profiles import nvml
+from launchers import contracts
 from launchers.dialect import Chatting
 from launchers.pins import LoadedPin
 from launchers.registry import launcher
@@ -45,6 +46,7 @@ GRACE_S = 5.0  # for an engine to stop by itself: all is to end within 10 s
 LONGEST_BACKOFF_S = 60.0
 REACH_S = 10.0  # for any answer from an engine that seems to be gone
 MODELS = "/v1/models"
+LOOPBACK = "127.0.0.1"
 
 
 class StoppedError(EnginediffError):
@@ -93,14 +95,17 @@ class Lives:
         """How one life of the engine ended, and why. Raises where the first one did not begin."""
         end, gone = None, ""
         try:
-            with candidate.opened(
-                self.engine.table.name,
-                self.placed,
-                log=self.log,
-                announce=self.announce,
-                grace_s=GRACE_S,
-                proceed=self._require_going_on,
-            ) as opened:
+            with (
+                candidate.opened(
+                    self.engine.table.name,
+                    self.placed,
+                    log=self.log,
+                    announce=self.announce,
+                    grace_s=GRACE_S,
+                    proceed=self._require_going_on,
+                ) as launched,
+                self._held(launched) as opened,
+            ):
                 self._require_same(opened)
                 self.watch.state = "running"
                 if self.watch.restarts == 0:
@@ -162,6 +167,20 @@ class Lives:
             await transport.close()
             self.watch.in_flight = 0
         return end, engine.why_gone
+
+    @contextmanager
+    def _held(self, opened: Opened) -> Generator[Opened]:
+        """The same, behind the gateway of its contract where it is to be asked there."""
+        if not self.engine.table.enforce:
+            yield opened
+            return
+        assert self.placed is not None and self.placed.pin.serving.contract is not None
+        contract = contracts.load(self.placed.pin.serving.contract)
+        with (
+            ports.bound(LOOPBACK, None) as listener,
+            gateway.running(listener, engine=opened.url, contract=contract),
+        ):
+            yield replace(opened, url=ports.url(LOOPBACK, listener.getsockname()[1]))
 
     def _require_going_on(self) -> None:
         if self.feed.stopped.is_set() or self.feed.drained:

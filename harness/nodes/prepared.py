@@ -34,7 +34,8 @@ class Prepared:
 
     @property
     def title(self) -> str:
-        return self.table.name if self.loaded is None else self.loaded.title
+        title = self.table.name if self.loaded is None else self.loaded.title
+        return f"{title}, enforced" if self.table.enforce else title
 
     @property
     def hash(self) -> str | None:
@@ -70,6 +71,11 @@ def engine(spec: RunSpec, asked: Cases, n: int, announce: Announce) -> Prepared:
     if loaded is not None and table.contract is not None:
         raise ConfigError(f"engines: {table.name}: contract is a URL's; a pin names its own")
     family = table.contract if loaded is None else loaded.pin.serving.contract
+    if table.enforce and (loaded is None or family is None):
+        raise ConfigError(
+            f"engines: {table.name}: enforce holds a pin's own contract, and this is no pin that "
+            "names one"
+        )
     broken = [] if family is None else breaches(spec, asked.asked, contracts.load(family))
     if broken and spec.override_reason is None:
         raise ConfigError(

@@ -44,6 +44,7 @@ class EngineTable:
     name: str
     changes: tuple[str, ...] = ()  # of the pin, as `--set` takes them
     contract: str | None = None  # a URL's, of launchers/contracts; a pin names its own
+    enforce: bool = False  # a pin's engine is asked behind the gateway that holds its contract
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ def _wrong(spec: RunSpec) -> Generator[str]:
         yield f"transport is {spec.transport!r}; it must be one of {', '.join(TRANSPORTS)}"
     yield from _wrong_nodes(spec.nodes)
     suites = [(one.name,) for one in spec.suites]
-    engines = [(_same(one.name), *one.changes) for one in spec.engines]
+    engines = [(_same(one.name), one.enforce, *one.changes) for one in spec.engines]
     for key, named in (("suites", suites), ("engines", engines)):
         if not named:
             yield f"{key}: there is none; at least one is needed"
