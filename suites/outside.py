@@ -26,3 +26,14 @@ def folder(name: str) -> Path | None:
         raise ConfigError(f"{VARIABLE} is {value}; it must be a folder that is there")
     found = Path(value) / name
     return found if found.is_dir() else None
+
+
+def required(name: str, suite: str) -> Path:
+    """The same, for a suite that is made of it. Raises ConfigError where it is not here."""
+    found = folder(name)
+    if found is None:
+        raise ConfigError(
+            f"suites: {suite}: the data {name!r} is not here; {VARIABLE} must name the folder that "
+            "scripts/fetch_data.py has filled"
+        )
+    return found

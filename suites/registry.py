@@ -14,6 +14,9 @@ SUITES = {
     "features": "suites.features:suite",
     "tool-schemas": "suites.tool_calls:shipped",
     "tool-schemas-walle": "suites.tool_calls:walle",
+    "prompt-tokens": "suites.prompt_tokens:of_file",
+    "prompt-tokens-kimi-k3": "suites.prompt_tokens:kimi_k3",
+    "tool-trigger": "suites.trigger:suite",
 }
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.base.arguments import wrong
-from harness.base.errors import ConfigError
 from harness.base.held import Held, broken, kept, refused, taken
 from harness.base.reply import Reply
 from harness.base.suite import Given, Suite
@@ -32,12 +31,7 @@ def shipped(given: Given) -> Suite:
 
 def walle(given: Given) -> Suite:
     """Raises ConfigError where walle's are not here."""
-    folder = outside.folder("walle")
-    if folder is None:
-        raise ConfigError(
-            f"suites: {given.name}: walle's schemas are not here; {outside.VARIABLE} must name the "
-            "folder that scripts/fetch_data.py has filled"
-        )
+    folder = outside.required("walle", given.name)
     return owed.suite(given.name, RULES, _cases(tool_schemas.walle(folder), given.max_tokens))
 
 
