@@ -26,7 +26,7 @@ def suite(given: Given) -> Suite:
     cases = trigger_cases.load(given.file)
     return Suite(
         name=given.name,
-        fingerprint=trigger_cases.fingerprint(cases) + RULES,
+        fingerprint=trigger_cases.fingerprint(given.file) + RULES,
         tasks=tuple(_task(case) for case in cases),
         raw=False,
         score=_score,
