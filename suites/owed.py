@@ -45,7 +45,7 @@ def suite(name: str, rules: str, cases: Iterable[Owed]) -> Suite:
         tasks=tuple(task for _, task in made.values()),
         raw=False,
         score=lambda task, reply: hold(task, reply).score,
-        tokens=lambda task: float(made[task.id][0].body.get("max_tokens", 0)),
+        tokens=lambda task: _tokens(made[task.id][0].body),
         hold=hold,
     )
 
@@ -58,6 +58,12 @@ def rules(given: Given) -> Rules:
             "launchers/contracts"
         )
     return given.rules
+
+
+def _tokens(body: Mapping[str, Any]) -> float:
+    """At most; a body that is wrong on purpose may say anything."""
+    most = body.get("max_tokens")
+    return max(0.0, float(most)) if isinstance(most, (int, float)) else 0.0
 
 
 def _task(case: Owed, way: str) -> Task:

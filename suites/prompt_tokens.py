@@ -8,7 +8,7 @@ Kimi-Vendor-Verifier has it:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -88,7 +88,7 @@ def _case(line: str, where: str) -> PromptCase:
     return convert(PromptCase, cast("dict[str, Any]", row), where)
 
 
-def _counting(expected: int) -> Any:
+def _counting(expected: int) -> Callable[[Reply], Held]:
     def count(reply: Reply) -> Held:
         found = (reply.usage or {}).get("prompt_tokens")
         if type(found) is not int:
@@ -97,4 +97,7 @@ def _counting(expected: int) -> Any:
             return broken(f"{found} prompt tokens, {found - expected:+d}")
         return kept(f"{found} prompt tokens")
 
-    return lambda reply: taken(reply, count, whole=False)
+    def hold(reply: Reply) -> Held:
+        return taken(reply, count, whole=False)
+
+    return hold

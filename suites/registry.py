@@ -16,6 +16,7 @@ SUITES = {
     "tool-schemas-walle": "suites.tool_calls:walle",
     "prompt-tokens": "suites.prompt_tokens:of_file",
     "prompt-tokens-kimi-k3": "suites.prompt_tokens:kimi_k3",
+    "ending": "suites.ending:suite",
     "tool-trigger": "suites.trigger:suite",
 }
 

@@ -1,0 +1,131 @@
+"""What a verification says: one word for each deployment, and one for all of them. Pure.
+
+EQUIVALENT needs the check's EQUIVALENT, every case asked and answered, and none broken. What a
+deployment takes that the contract refuses is `not enforced`: it breaks only the promise of one that
+was to enforce it, and is said beside the word.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.base.held import How
+from harness.checker.detected import Counted
+from harness.checker.outcome import Word
+from harness.comparison import Row as Checked
+from harness.comparison import listed
+from harness.verifying.holding import Row, SuiteCount
+
+SCHEMA = 1
+EXIT_CODES = {Word.EQUIVALENT: 0, Word.DIFFERENT: 1, Word.INCONCLUSIVE: 3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One engine, as it was asked."""
+
+    name: str
+    enforced: bool  # it was to refuse what the contract does not allow
+    checked: Checked | None  # against the reference; None: there was none
+    suites: tuple[SuiteCount, ...]
+    noticed: Counted  # by the detectors, which decide nothing
+    failed: str | None  # why the engine was given up; None: it was not
+    word: Word
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """All of it."""
+
+    schema: int
+    word: Word
+    reasons: tuple[str, ...]
+    deployments: tuple[Deployment, ...]
+    rows: tuple[Row, ...]  # every case, as each deployment held it
+    not_run: Mapping[str, str]  # suite -> why
+    exit_code: int
+    provenance: Mapping[str, Any]
+
+
+def to_json(found: Verification, run: Path) -> bytes:
+    """One JSON object on one line, with the directory that holds the evidence."""
+    document = {**asdict(found), "run": str(run)}
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def decided(
+    checked: Checked | None,
+    suites: Sequence[SuiteCount],
+    *,
+    enforced: bool,
+    failed: str | None,
+) -> tuple[Word, tuple[str, ...]]:
+    """A deployment's word, and why."""
+    breaking = (How.BROKEN, How.NOT_ENFORCED) if enforced else (How.BROKEN,)
+    different = [*_of_check(checked, Word.DIFFERENT), *_of_suites(suites, breaking)]
+    if different:
+        return Word.DIFFERENT, tuple(different)
+    open_ = [] if failed is None else [f"it was given up: {failed}"]
+    open_ += _of_check(checked, Word.INCONCLUSIVE)
+    open_ += _of_suites(suites, (How.UNANSWERED, How.UNFINISHED))
+    if not suites or not any(one.counts.get(How.KEPT) for one in suites):
+        open_.append("no case of any contract was kept")
+    if open_:
+        return Word.INCONCLUSIVE, tuple(open_)
+    both = "it computes what the reference computes, and keeps what it owes"
+    return Word.EQUIVALENT, (both, *_beside(suites))
+
+
+def together(deployments: Sequence[Deployment]) -> tuple[Word, tuple[str, ...]]:
+    """DIFFERENT where any is, EQUIVALENT where all are."""
+    words = Counter(one.word for one in deployments)
+    for word in (Word.DIFFERENT, Word.INCONCLUSIVE):
+        if words[word]:
+            names = [one.name for one in deployments if one.word is word]
+            return word, (f"{listed(names)}: {word}",)
+    return Word.EQUIVALENT, ()
+
+
+def exit_code(deployments: Sequence[Deployment]) -> int:
+    """The first that occurs of 4 (an engine failed), 1, 3, 0."""
+    if any(one.failed or (one.checked and one.checked.word is None) for one in deployments):
+        return 4
+    return next(
+        EXIT_CODES[word]
+        for word in (Word.DIFFERENT, Word.INCONCLUSIVE, Word.EQUIVALENT)
+        if any(one.word is word for one in deployments)
+    )
+
+
+def _of_check(checked: Checked | None, word: Word) -> list[str]:
+    """Why the check says so, if it does; nothing known is INCONCLUSIVE."""
+    if checked is None:
+        return ["no reference was named, so nobody knows what it computes"] * (
+            word is Word.INCONCLUSIVE
+        )
+    if checked.word is None:
+        return [f"its check failed: {checked.error}"] * (word is Word.INCONCLUSIVE)
+    if checked.word is not word:
+        return []
+    return [f"check {checked.level}: {reason}" for reason in checked.reasons]
+
+
+def _of_suites(suites: Sequence[SuiteCount], hows: Sequence[How]) -> list[str]:
+    return [
+        f"{one.suite}: {one.counts[how]} of {one.cases} cases {how}"
+        for one in suites
+        for how in hows
+        if one.counts.get(how)
+    ]
+
+
+def _beside(suites: Sequence[SuiteCount]) -> list[str]:
+    """What does not change the word, and is to be known."""
+    return _of_suites(suites, (How.NOT_ENFORCED,))
