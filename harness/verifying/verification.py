@@ -17,7 +17,9 @@ import orjson
 
 from harness.base.held import How
 from harness.checker.detected import Counted
+from harness.checker.ending import Endings
 from harness.checker.outcome import Word
+from harness.checker.tasks.triggering import TriggerFinding
 from harness.comparison import Row as Checked
 from harness.comparison import listed
 from harness.verifying.holding import Row, SuiteCount
@@ -27,14 +29,27 @@ EXIT_CODES = {Word.EQUIVALENT: 0, Word.DIFFERENT: 1, Word.INCONCLUSIVE: 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """One way of asking, and what the sampler audit of the check says is applied then."""
+
+    way: str  # an arm of `harness.levels.sampled`
+    word: Word | None  # None: it has no say
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One engine, as it was asked."""
+    """One engine, as it was asked. What is in `noticed`, `endings` and `trigger` decides nothing."""
 
     name: str
     enforced: bool  # it was to refuse what the contract does not allow
     checked: Checked | None  # against the reference; None: there was none
+    unchecked: str | None  # why there was none
+    applied: tuple[Applied, ...]  # empty where the sampler was not audited
     suites: tuple[SuiteCount, ...]
-    noticed: Counted  # by the detectors, which decide nothing
+    noticed: Counted  # by the detectors
+    endings: Endings  # of the end-of-sequence probe
+    trigger: TriggerFinding | None  # None: no cases were named
     failed: str | None  # why the engine was given up; None: it was not
     word: Word
     reasons: tuple[str, ...]
@@ -47,9 +62,12 @@ class Verification:
     schema: int
     word: Word
     reasons: tuple[str, ...]
+    family: str  # whose contract it is, of launchers/contracts
+    against: str | None  # the trace; None: there is no reference
     deployments: tuple[Deployment, ...]
     rows: tuple[Row, ...]  # every case, as each deployment held it
     not_run: Mapping[str, str]  # suite -> why
+    command: str  # that goes on with it, or does it again
     exit_code: int
     provenance: Mapping[str, Any]
 
@@ -66,14 +84,15 @@ def decided(
     *,
     enforced: bool,
     failed: str | None,
+    unchecked: str | None = None,
 ) -> tuple[Word, tuple[str, ...]]:
     """A deployment's word, and why."""
     breaking = (How.BROKEN, How.NOT_ENFORCED) if enforced else (How.BROKEN,)
-    different = [*_of_check(checked, Word.DIFFERENT), *_of_suites(suites, breaking)]
+    different = [*_of_check(checked, unchecked, Word.DIFFERENT), *_of_suites(suites, breaking)]
     if different:
         return Word.DIFFERENT, tuple(different)
     open_ = [] if failed is None else [f"it was given up: {failed}"]
-    open_ += _of_check(checked, Word.INCONCLUSIVE)
+    open_ += _of_check(checked, unchecked, Word.INCONCLUSIVE)
     open_ += _of_suites(suites, (How.UNANSWERED, How.UNFINISHED))
     if not suites or not any(one.counts.get(How.KEPT) for one in suites):
         open_.append("no case of any contract was kept")
@@ -104,12 +123,11 @@ def exit_code(deployments: Sequence[Deployment]) -> int:
     )
 
 
-def _of_check(checked: Checked | None, word: Word) -> list[str]:
+def _of_check(checked: Checked | None, unchecked: str | None, word: Word) -> list[str]:
     """Why the check says so, if it does; nothing known is INCONCLUSIVE."""
     if checked is None:
-        return ["no reference was named, so nobody knows what it computes"] * (
-            word is Word.INCONCLUSIVE
-        )
+        why = unchecked or "there was no reference"
+        return [f"nobody knows what it computes: {why}"] * (word is Word.INCONCLUSIVE)
     if checked.word is None:
         return [f"its check failed: {checked.error}"] * (word is Word.INCONCLUSIVE)
     if checked.word is not word:
