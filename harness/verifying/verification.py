@@ -39,7 +39,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One engine, as it was asked. What is in `noticed`, `endings` and `trigger` decides nothing."""
+    """One engine, as it was asked. `noticed`, `endings` and `trigger` decide nothing."""
 
     name: str
     enforced: bool  # it was to refuse what the contract does not allow
