@@ -21,7 +21,7 @@ from typing import Any
 
 from harness.base import strict_toml
 from harness.base.errors import ConfigError
-from harness.base.sampling_rules import INSTANT, THINKING, Rules
+from harness.base.sampling_rules import ALL, INSTANT, LOOP, THINKING, History, Rules
 from launchers.json_object import Fill, JsonObject, filled, parse
 
 FOLDER = Path(__file__).parent / "contracts"
@@ -51,6 +51,7 @@ class ContractTable:
     ways: tuple[Way, ...]
     efforts: tuple[str, ...] = ()  # of thinking, that the model tells apart
     dynamic_tools: bool = False  # a system message may declare tools
+    history: History | None = None  # None: nothing is known of it, or there is no reasoning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,8 @@ def load(family: str) -> Contract:
     knobs = strict_toml.convert(KnobsTable, strict_toml.load(KNOBS), str(KNOBS))
     if not {table.default} <= set(table.modes) <= {THINKING, INSTANT}:
         raise ConfigError(f"{path}: modes must be among thinking and instant, with the default")
+    if table.history is not None and table.history.rendered not in (LOOP, ALL):
+        raise ConfigError(f"{path}: history.rendered must be {LOOP} or {ALL}")
     return Contract(family=family, table=table, knobs=knobs.knobs)
 
 
@@ -113,6 +116,7 @@ def rules(family: str) -> Rules:
         asked_by={mode: _said_by(way.field, said[0]) for mode, said in asked_by.items()},
         efforts=table.efforts,
         dynamic_tools=table.dynamic_tools,
+        history=table.history,
     )
 
 

@@ -11,6 +11,7 @@ SUITES = {
     "tiny-tasks": "suites.tiny_tasks:chat",
     "tiny-tasks-raw": "suites.tiny_tasks:raw",
     "parameters": "suites.parameters:suite",
+    "thinking-history": "suites.thinking_history:suite",
     "features": "suites.features:suite",
     "tool-schemas": "suites.tool_calls:shipped",
     "tool-schemas-walle": "suites.tool_calls:walle",

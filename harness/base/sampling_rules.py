@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 THINKING, INSTANT = "thinking", "instant"
+LOOP, ALL = "loop", "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What becomes of the reasoning that a chat brings back, when the model thinks."""
+
+    rendered: str  # of its own: LOOP, that of the tool calls since the last answer; or ALL
+    keep: Mapping[str, Any] | None = None  # the fields that ask for ALL; None: nothing asks for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,3 +29,4 @@ class Rules:
     asked_by: Mapping[str, Mapping[str, Any]]  # mode, served or not -> the fields that ask for it
     efforts: tuple[str, ...]  # of thinking, in the field reasoning_effort
     dynamic_tools: bool  # a system message may declare tools
+    history: History | None  # None: nothing is known of it

@@ -52,3 +52,6 @@ class Suite:
     score: Callable[[Task, Reply], float | None]  # in [0, 1]; None: there is nothing to score
     tokens: Callable[[Task], float]  # that an answer is expected to take, before any has come
     hold: Callable[[Task, Reply], Held] | None = None  # of what a deployment owes; None: of none
+    relate: Callable[[Mapping[str, Reply]], Mapping[str, Held]] | None = None
+    """Instead of `hold`, where cases are held beside each other: of the replies of one epoch, by
+    task. None: each reply is held by itself."""

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from harness.base.held import Held, How
+from harness.base.reply import Reply
 from harness.runs.plan import Cases
 from harness.runs.replies import reply
 
@@ -94,11 +95,19 @@ def together(repeats: Sequence[Held], epochs: int) -> Held:
 
 
 def _held(cases: Cases, path: Path) -> dict[tuple[str, str], list[Held]]:
+    """By suite and case, a case's repeats. Only replies that are held beside others are kept."""
     found: dict[tuple[str, str], list[Held]] = {}
+    kept: dict[tuple[str, int], dict[str, Reply]] = {}
     for answer in read(path):
-        asked, task, _ = cases.at(answer["n"])
-        if (hold := asked.suite.hold) is not None:
+        asked, task, epoch = cases.at(answer["n"])
+        if asked.suite.relate is not None:
+            kept.setdefault((asked.suite.name, epoch), {})[task.id] = reply(answer)
+        elif (hold := asked.suite.hold) is not None:
             found.setdefault((asked.suite.name, task.id), []).append(hold(task, reply(answer)))
+    relates = {asked.suite.name: relate for asked in cases if (relate := asked.suite.relate)}
+    for (suite, _), replies in kept.items():
+        for case, held in relates[suite](replies).items():
+            found.setdefault((suite, case), []).append(held)
     return found
 
 

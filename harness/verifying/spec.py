@@ -50,6 +50,7 @@ def suites(asked: Asked) -> Iterator[Chosen]:
     """In the order in which they are told."""
     few = asked.quick
     yield Chosen(name="parameters")
+    yield Chosen(name="thinking-history")
     yield Chosen(name="features")
     yield Chosen(name="tool-schemas", cases=60 if few else None)
     walle = "tool-schemas-walle"

@@ -342,7 +342,7 @@ def test_a_port_that_is_taken_is_refused_before_a_launch(
 
 def test_a_contract_is_not_enforced_where_the_pin_names_none(run: Run, tmp_path: Path) -> None:
     text = (ROOT / "launchers" / "pins" / f"{PIN}.toml").read_text()
-    (tmp_path / "own.toml").write_text(text.replace('contract = "kimi-k2.6"\n', ""))
+    (tmp_path / "own.toml").write_text(text.replace('contract = "tiny"\n', ""))
     refused(run("serve", "own.toml", "--enforce"), "own.toml", "--set serving.contract=")
 
 

@@ -11,19 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.errors import ConfigError
+from harness.base.sampling_rules import History
 from launchers import contracts, pins
 from launchers.contracts import Refusal, hold
 from launchers.json_object import Fill, filled, parse
 from launchers.open_paths import Access, access
 
 K26 = contracts.load("kimi-k2.6")
-FAMILIES = ["kimi-k2-thinking", "kimi-k2.5", "kimi-k2.6", "kimi-k2.7", "kimi-k3"]
+FAMILIES = ["kimi-k2-thinking", "kimi-k2.5", "kimi-k2.6", "kimi-k2.7", "kimi-k3", "tiny"]
 ALWAYS = {"n": 1, "presence_penalty": 0, "frequency_penalty": 0}
 KNOBS = {"top_k": -1, "min_p": 0, "repetition_penalty": 1}
 THINKS = {"temperature": 1, "top_p": 0.95, **ALWAYS, **KNOBS}
 ANSWERS = {"temperature": 0.6, "top_p": 0.95, **ALWAYS, **KNOBS}
 ON, OFF = {"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}
 SWITCH_ON = {"chat_template_kwargs": {"thinking": True}}
+KEEP = {
+    "chat_template_kwargs": {"preserve_thinking": True},
+    "thinking": {"type": "enabled", "keep": "all"},
+}
 SWITCH_OFF = {"chat_template_kwargs": {"thinking": False}}
 
 
@@ -63,7 +68,7 @@ def test_the_verifiers_wrong_values_are_refused_in_every_family(family: str) -> 
             assert refusal({field: value}, family, chat=False).param == field
 
 
-@pytest.mark.parametrize("family", ["kimi-k2.5", "kimi-k2.6"])
+@pytest.mark.parametrize("family", ["kimi-k2.5", "kimi-k2.6", "tiny"])
 def test_a_model_that_can_answer_at_once_has_another_temperature_then(family: str) -> None:
     for off in (OFF, SWITCH_OFF, {"reasoning_effort": "none"}):
         assert held({**off, "temperature": 0.6}, family) == {**off, **ANSWERS, **SWITCH_OFF}
@@ -237,14 +242,46 @@ def test_the_contracts_that_pins_name_exist() -> None:
     assert sorted(path.stem for path in contracts.FOLDER.glob("*.toml")) == FAMILIES
 
 
-def test_a_mode_that_is_misspelt_in_a_contract_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("right", "wrong", "why"),
+    [
+        ("[modes.thinking]", "[modes.thinks]", "modes must be among"),
+        ('rendered = "all"', 'rendered = "some"', "history.rendered must be loop or all"),
+        ('rendered = "all"', 'dropped = "none"', "unknown key 'dropped'"),
+    ],
+)
+def test_what_is_misspelt_in_a_contract_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, why: str
 ) -> None:
     text = (contracts.FOLDER / "kimi-k3.toml").read_text()
-    (tmp_path / "own.toml").write_text(text.replace("[modes.thinking]", "[modes.thinks]"))
+    (tmp_path / "own.toml").write_text(text.replace(right, wrong))
     monkeypatch.setattr(contracts, "FOLDER", tmp_path)
-    with pytest.raises(ConfigError, match="modes must be among"):
+    with pytest.raises(ConfigError, match=why):
         contracts.load("own")
+
+
+@pytest.mark.parametrize(
+    ("family", "rendered", "kept_by"),
+    [
+        ("kimi-k2-thinking", "loop", None),
+        ("kimi-k2.5", "loop", None),
+        ("kimi-k2.6", "loop", KEEP),
+        ("kimi-k2.7", "all", KEEP),
+        ("kimi-k3", "all", KEEP),
+        ("tiny", "all", None),
+    ],
+)
+def test_the_thinking_of_earlier_turns_is_kept_as_kimi_has_it(
+    family: str, rendered: str, kept_by: dict[str, Any] | None
+) -> None:
+    """As Kimi-Vendor-Verifier asks for it, and Kimi's guide tells the models apart."""
+    assert contracts.rules(family).history == History(rendered=rendered, keep=kept_by)
+
+
+@pytest.mark.parametrize("family", ["kimi-k2.6", "kimi-k2.7", "kimi-k3"])
+def test_asking_for_the_thinking_of_earlier_turns_is_no_breach(family: str) -> None:
+    kwargs = {**KEEP["chat_template_kwargs"], **SWITCH_ON["chat_template_kwargs"]}
+    assert held(KEEP, family) == {**KEEP, **THINKS, "chat_template_kwargs": kwargs}
 
 
 @pytest.mark.parametrize(
