@@ -371,6 +371,64 @@ def run(
 
 
 @app.command()
+def verify(
+    deployment: Annotated[list[str], typer.Argument(help="Pins (MODEL/NAME or a path) or URLs.")],
+    against: Annotated[
+        str | None,
+        typer.Option(help="A trace, a reference pin or its URL; else the model's own, if it runs."),
+    ] = None,
+    contract: Annotated[
+        str | None, typer.Option(help="The model's family, of a URL: kimi-k2.6. A pin names it.")
+    ] = None,
+    enforce: Annotated[
+        bool, typer.Option("--enforce", help="Each pin also behind `serve --enforce`.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Minutes: fewer cases, a shorter trace, no narrowing.")
+    ] = False,
+    trigger: Annotated[
+        Path | None, typer.Option(help="Cases of tool calls: JSON lines, or K2-Vendor-Verifier's.")
+    ] = None,
+    changes: Changes = None,
+    numerics: Annotated[
+        str | None, typer.Option(help="What a URL promises: fp32 or bf16. A pin says so itself.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of one answer; else as the context allows.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of prompts and of cases.")] = 0,
+    folder: Annotated[
+        Path | None, typer.Option("--run", help="The directory; else one named by the options.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Before users see a deployment: what it computes, and all that it owes them. The same command
+    goes on where it was stopped."""
+    from harness import run_text, verify_text
+    from harness.verifying import verify as verifying
+    from harness.verifying.how import How
+
+    asks = How(
+        names=tuple(dict.fromkeys(deployment)),
+        changes=tuple(changes or ()),
+        against=against,
+        contract=contract,
+        enforce=enforce,
+        quick=quick,
+        trigger=None if trigger is None else str(trigger.absolute()),
+        numerics=numerics,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
+    with run_text.terminal() as terminal:
+        found = verifying.verify(asks, folder, terminal)
+    if found is None:
+        raise typer.Exit(INTERRUPTED)
+    (verify_text.show_json if as_json else verify_text.show)(*found)
+    raise typer.Exit(found[0].exit_code)
+
+
+@app.command()
 def status(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,

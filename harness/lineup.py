@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -46,6 +47,7 @@ class Entry:
     name: str
     title: str
     numerics: str
+    options: tuple[str, ...] = ()  # of its own
 
 
 def check_all(
@@ -55,18 +57,26 @@ def check_all(
     run: Path,
     at_once: int,
     announce: Announce,
+    go_on: bool = False,
 ) -> list[Row]:
-    """A row for each entry, in order. On Ctrl-C every check is stopped, with its engine."""
+    """A row for each entry, in order. On Ctrl-C every check is stopped, with its engine.
+
+    `go_on`: one that has a verdict there is not checked again, and what is left of one that was
+    stopped is thrown away.
+    """
     running, deciding, stopped = list[RunningProcess](), threading.Lock(), False
 
     def check(numbered: tuple[int, Entry]) -> Row:
         number, entry = numbered
         folder = run / "candidates" / str(number)
         # -P: a folder named `harness` where the user stands is not ours.
-        argv = (sys.executable, "-P", "-m", "harness.cli", "check", entry.name, *options)
+        argv = (sys.executable, "-P", "-m", "harness.cli", "check", entry.name)
+        argv = (*argv, *options, *entry.options)
         argv = (*argv, "--run", str(folder), "--json")
         command = Command(argv=argv, env=os.environ, inherited=True)
         log = folder.with_suffix(".log")
+        if go_on and (code := _ended(folder)) is not None:
+            return row_of(entry, code, folder, log)
         with started(command, log=log, grace_s=GRACE_S) as process:
             with deciding:  # so that one that starts as all are stopped is stopped too, once
                 running.append(process)
@@ -95,6 +105,17 @@ def _stop(process: RunningProcess) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has just ended
         if process.alive():
             os.kill(process.pid, signal.SIGTERM)
+
+
+def _ended(folder: Path) -> int | None:
+    """What a check that was here ended with; None: none did, and nothing is left of it."""
+    try:
+        verdict = json.loads((folder / "verdict.json").read_bytes())
+    except FileNotFoundError:
+        if folder.exists():
+            shutil.rmtree(folder)
+        return None
+    return exit_code(Word(verdict["verdict"]))
 
 
 def pairs(run: Path, rows: Sequence[Row]) -> tuple[Pair, ...]:

@@ -190,6 +190,7 @@ def record_trace(
     calibration: Calibration = AGREED,
     further: Sequence[str] = (),
     longest: int | None = None,
+    one_in: int = 1,
 ) -> None:
     """Launches a reference pin (or attaches to a running one) and records it to `path`.
 
@@ -199,8 +200,9 @@ def record_trace(
     without a tokenizer; None: the reference does.
     `further`: pins of engines known to be right, for the benign pools of their classes.
     `longest`: tokens up to which strata of long prompts are added; None: none is.
+    `one_in`: of so many prompts of the corpus one is taken.
     """
-    cases = corpus.load()
+    cases = corpus.load()[::one_in]
     loaded = candidate.prepared(name, changes, announce)
     kept = _recordable(name, loaded, classes)
     if tokens_from is None:
@@ -326,23 +328,26 @@ def _prompts(trace: Trace) -> Counter[str]:
     return Counter(trace.stratum_of)
 
 
-def trace_of(name: str, *, classes: Sequence[str], announce: Announce) -> Trace:
+def trace_of(name: str, *, classes: Sequence[str], announce: Announce, one_in: int = 1) -> Trace:
     """The trace at a path, or of a reference pin: recorded once, then kept under its hash.
 
     What is recorded here can judge the numerics `classes` alone: a class costs a minute or two.
+    `one_in`: a short trace will do, of one prompt in so many, where there is no whole one.
     """
     if name.endswith(".trace") or (Path(name).is_file() and not name.endswith(".toml")):
         return Trace(Path(name))
     if candidate.is_url(name):
         path = new_run() / "reference.trace"
-        record_trace(name, (), path=path, announce=announce, classes=classes)
+        record_trace(name, (), path=path, announce=announce, classes=classes, one_in=one_in)
         return Trace(path)
     loaded = pins.load(name)
     kind = "-".join(classes)
     key = f"{loaded.hash[:16]}-{corpus.fingerprint()[:8]}-{recorder.RECIPE}-{kind}"
     path = home() / "traces" / f"{name.removesuffix('.toml').replace('/', '-')}-{key}.trace"
+    if not path.is_file() and one_in > 1:
+        path = path.with_name(f"{path.stem}-one-in-{one_in}.trace")
     if not path.is_file():
-        record_trace(name, (), path=path, announce=announce, classes=classes)
+        record_trace(name, (), path=path, announce=announce, classes=classes, one_in=one_in)
     return Trace(path)
 
 

@@ -75,6 +75,15 @@ GREEDY = replace(OWN, temperature=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownTable:
+    """Cases of a contract that a release is known not to keep."""
+
+    cases: str  # SUITE/CASE/WAY, with * for any text
+    why: str
+    share: float = 1.0  # of these cases, at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServingTable:
     """How the engine is meant to face its users."""
 
@@ -84,6 +93,7 @@ class ServingTable:
     # ought to: STREAM, or STREAM/unstreamed, STREAM/tokens, STREAM/pieces for some cuttings alone.
     # No part of the hash: it changes no output.
     known_deviations: tuple[str, ...] = ()
+    known: tuple[KnownTable, ...] = ()  # likewise, of what `enginediff verify` asks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +159,7 @@ class LoadedPin:
         """sha256 over all but what is only said of it: equal hashes promise equal outputs."""
         content = asdict(self.pin)
         del content["provenance"], content["serving"]["known_deviations"]
+        del content["serving"]["known"]
         canonical = json.dumps(
             content, sort_keys=True, ensure_ascii=False, default=str
         )  # a TOML date

@@ -16,9 +16,9 @@ from harness.base.suite import Given, Suite
 from suites import owed
 from suites.owed import STREAMED, Owed
 
-RULES = "1"
+RULES = "2"
 REPEATS = 3000  # as many as novita's verifier asks
-ASKED = {"messages": [{"role": "user", "content": "Count from one to five in words."}]}
+ASKED = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
 
 
 def suite(given: Given) -> Suite:
@@ -27,7 +27,7 @@ def suite(given: Given) -> Suite:
 
 
 def _case(n: int, body: Mapping[str, Any]) -> Owed:
-    return Owed(id=f"count-{n}", what="says something", body=body, hold=_held, ways=(STREAMED,))
+    return Owed(id=f"repeat-{n}", what="says something", body=body, hold=_held, ways=(STREAMED,))
 
 
 def _held(reply: Reply) -> Held:

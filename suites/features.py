@@ -16,17 +16,19 @@ from suites import owed
 from suites.owed import Owed
 from suites.tool_calls import called
 
-RULES = "1"
+RULES = "2"
 SAID: Mapping[str, Any] = {"messages": [{"role": "user", "content": "Say hello."}]}
 CITY = {"type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "required": ["city"]}
 YES = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}
 LONG = "a_rather_long_name_of_a_tool_" + "x" * 35  # 64 characters, the most of OpenAI's API
 FEW = 3  # tokens
+NAMED = ("stop", "tool_calls")  # OpenAI's API ends a call that was named with "stop"
 STOPS = [" ", ".", "e"]
 
 
 def tool(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    function = {"name": name, "description": f"The tool {name}.", "parameters": parameters}
+    about = f"The tool {name}."
+    function = {"name": name, "description": about, "parameters": parameters, "strict": True}
     return {"type": "function", "function": function}
 
 
@@ -78,9 +80,9 @@ def _tools(most: int) -> Iterator[Owed]:
     body: dict[str, Any] = {"messages": asked, "tools": TOOLS, "max_tokens": most}
     yield Owed(
         id="tool-choice-auto",
-        what="calls, if any, are as declared",
+        what="says that it calls where it does, and only there",
         body={**body, "tool_choice": "auto"},
-        hold=lambda reply: taken(reply, _calls_if_any),
+        hold=lambda reply: taken(reply, _says_if_it_calls),
     )
     yield Owed(
         id="tool-choice-none",
@@ -100,7 +102,7 @@ def _tools(most: int) -> Iterator[Owed]:
             id=f"tool-choice-{name}",
             what=f"a call of {name}",
             body={**body, "tool_choice": {"type": "function", "function": {"name": name}}},
-            hold=lambda reply, one=one: taken(reply, lambda answer: called(answer, [one])),
+            hold=lambda reply, one=one: taken(reply, lambda answer: called(answer, [one], NAMED)),
         )
     yield Owed(
         id="parallel-calls-off",
@@ -266,6 +268,13 @@ def _calls_nothing(reply: Reply) -> Held:
     return kept("no call")
 
 
+def _says_if_it_calls(reply: Reply) -> Held:
+    """Which tool, and with what, is the model's to choose, and a detector's to notice."""
+    if bool(reply.calls) != (reply.finish_reason == "tool_calls"):
+        return broken(f"{len(reply.calls)} calls, and finish_reason {reply.finish_reason!r}")
+    return kept(f"{len(reply.calls)} calls, {reply.finish_reason}")
+
+
 def _calls_if_any(reply: Reply, tools: Sequence[Any] = TOOLS) -> Held:
     return called(reply, tools) if reply.calls else kept("no call")
 
@@ -321,7 +330,8 @@ def _fault(entry: Any) -> str | None:
     values: list[Any] = [one.get("logprob") for one in cast("list[Mapping[str, Any]]", top)]
     if not all(map(_logprob, values)):
         return f"a logprob of top_logprobs is none: {values}"
-    return None if values == sorted(values, reverse=True) else f"top_logprobs in no order: {values}"
+    listed = values[1:] if values[0] == fields["logprob"] else values  # vLLM: what is chosen first
+    return None if listed == sorted(listed, reverse=True) else f"top_logprobs in no order: {values}"
 
 
 def _logprob(value: Any) -> bool:

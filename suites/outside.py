@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.base.errors import ConfigError
 
 VARIABLE = "ENGINEDIFF_DATA"
+NAMES = ("walle", "prompt_tokens")
 
 
 def folder(name: str) -> Path | None:

@@ -85,13 +85,13 @@ def _enforced(tools: Sequence[Any]) -> Any:
     return hold
 
 
-def called(reply: Reply, tools: Sequence[Any]) -> Held:
-    """That it calls a tool, and only as they are declared."""
+def called(reply: Reply, tools: Sequence[Any], ends: Sequence[str] = ("tool_calls",)) -> Held:
+    """That it calls a tool, and only as they are declared; `ends`: with which finish reasons."""
     if not reply.calls:
         return broken(f"no call; finish_reason {reply.finish_reason}, {reply.content[:80]!r}")
     for call in reply.calls:
         if (fault := wrong(call, tools)) is not None:
             return broken(f"{fault.kind}: {fault.why}")
-    if reply.finish_reason != "tool_calls":
+    if reply.finish_reason not in ends:
         return broken(f"finish_reason is {reply.finish_reason!r} where tools are called")
     return kept(f"{reply.calls[0].name}({reply.calls[0].arguments[:120]})")

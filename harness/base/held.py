@@ -2,7 +2,7 @@
 
     kept           as the contract has it
     broken         refused or answered otherwise than the contract has it
-    not enforced   what it ought to refuse was answered
+    not enforced   what it ought to refuse was answered, or refused behind a status of 200
     unfinished     an answer that was cut at its length: neither
     unanswered     no answer, and no refusal that says what it refuses
 
@@ -64,7 +64,7 @@ def taken(reply: Reply, then: Callable[[Reply], Held], *, whole: bool = True) ->
         if whole and reply.finish_reason == "length":
             return Held(how=How.UNFINISHED, why=f"cut at its length: {_shown(reply)}")
         return then(reply)
-    if reply.outcome == REFUSED and reply.status in REFUSALS:
+    if reply.outcome == REFUSED and reply.status in (*REFUSALS, None):
         return broken(f"refused: {excerpt(reply.said, characters=SHOWN)}")
     return unanswered(reply)
 
@@ -73,6 +73,9 @@ def refused(reply: Reply, named: Sequence[str]) -> Held:
     """Of a request that must be refused, by a text that has one of the words `named`."""
     if reply.answered:
         return Held(how=How.NOT_ENFORCED, why=f"answered: {_shown(reply)}")
+    if reply.outcome == REFUSED and reply.status is None:
+        said = excerpt(reply.said, characters=SHOWN)
+        return Held(how=How.NOT_ENFORCED, why=f"refused behind a status of 200: {said}")
     if reply.outcome != REFUSED or reply.status not in REFUSALS:
         return unanswered(reply)
     said = excerpt(reply.said, characters=SHOWN)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ANSWERED = "answered"
-REFUSED = "refused"  # by HTTP, for good: what `status` and `said` tell
+REFUSED = "refused"  # for good: `status` and `said` tell how; no status: in a stream, behind a 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

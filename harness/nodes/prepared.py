@@ -34,8 +34,7 @@ class Prepared:
 
     @property
     def title(self) -> str:
-        title = self.table.name if self.loaded is None else self.loaded.title
-        return f"{title}, enforced" if self.table.enforce else title
+        return title(self.table.name, self.loaded, enforce=self.table.enforce)
 
     @property
     def hash(self) -> str | None:
@@ -83,10 +82,19 @@ def engine(spec: RunSpec, asked: Cases, n: int, announce: Announce) -> Prepared:
             + "\n".join(f"  {line}" for line in broken)
             + "\nkeep it, or say in override_reason why it is not kept"
         )
-    word = re.sub(r"[^A-Za-z0-9._-]+", "-", table.name).strip("-")
-    return Prepared(
-        table=table, loaded=loaded, file=f"{n + 1}-{word}"[:100], breaches=tuple(broken)
-    )
+    return Prepared(table=table, loaded=loaded, file=file(n, table.name), breaches=tuple(broken))
+
+
+def title(name: str, loaded: LoadedPin | None, *, enforce: bool) -> str:
+    """What an engine of a spec is called."""
+    called = name if loaded is None else loaded.title
+    return f"{called}, enforced" if enforce else called
+
+
+def file(n: int, name: str) -> str:
+    """What the files of the `n`-th engine are named by."""
+    word = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
+    return f"{n + 1}-{word}"[:100]
 
 
 def secret() -> str:

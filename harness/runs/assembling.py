@@ -14,6 +14,7 @@ import orjson
 DONE = b"[DONE]"
 MOST_BYTES = 8 << 20  # of one event: a longer one is no stream of tokens
 OTHER_FIELDS = (b":", b"event:", b"id:", b"retry:")  # a comment, and what says nothing here
+REFUSALS = (400, 422)  # of HTTP; vLLM begins with 200, and may then find the request wrong
 REASONS = ("stop", "length", "tool_calls", "function_call", "content_filter")  # of whole answers
 HIDDEN = b"***"
 BOM = b"\xef\xbb\xbf"
@@ -25,7 +26,11 @@ class MalformedError(Exception):
 
 
 class ToldError(Exception):
-    """The server says in the stream that it has failed."""
+    """The server says in the stream that it has failed, or that it refuses what it was asked."""
+
+    def __init__(self, why: str, *, refused: bool) -> None:
+        super().__init__(why)
+        self.refused = refused
 
 
 class Stream:
@@ -138,7 +143,9 @@ class Stream:
         """Raises one of the errors above where it is not of the API's form."""
         if error := chunk.get("error"):
             said = hidden(str(error).encode(), self._secret).decode(errors="replace")
-            raise ToldError(f"an error for an answer: {said}"[:SHOWN])
+            code = error.get("code") if isinstance(error, dict) else None
+            why = f"an error for an answer: {said}"[:SHOWN]
+            raise ToldError(why, refused=code in REFUSALS)
         usage = chunk.get("usage")
         self.usage = usage if isinstance(usage, dict) else self.usage
         choices = chunk.get("choices")

@@ -148,7 +148,8 @@ class Attempts:
         except MalformedError as error:
             raise UnansweredError(Failure.MALFORMED, str(error)) from error
         except ToldError as error:
-            raise UnansweredError(Failure.SERVER, str(error)) from error
+            kind = Failure.REFUSED if error.refused else Failure.SERVER
+            raise UnansweredError(kind, str(error)) from error
         if request.streamed:
             self.engine.ends_with_done |= stream.done
         _require_whole(stream, ends_with_done=self.engine.ends_with_done)

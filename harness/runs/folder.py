@@ -42,16 +42,23 @@ def held(folder: Path, path: Path, spec: RunSpec) -> Generator[None]:
 
     Raises ConfigError where another lives in it, or where it is another spec's.
     """
+    with locked(folder, SPEC):
+        _claim(folder, path, spec)
+        yield
+
+
+@contextmanager
+def locked(folder: Path, mark: str) -> Generator[None]:
+    """The same of any directory in which work goes on; the file `mark` tells it from others."""
     nearest = next(one for one in (folder, *folder.parents) if one.exists())
     if not nearest.is_dir():
         raise ConfigError(f"{folder}: {nearest} is a file, and a run needs a folder")
-    if folder.is_dir() and not (folder / SPEC).exists() and _strange(folder):
+    if folder.is_dir() and not (folder / mark).exists() and _strange(folder):
         raise ConfigError(f"{folder}: holds no run, and is not empty")
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _take(lock, folder)
-        _claim(folder, path, spec)
         yield
     finally:
         os.close(lock)

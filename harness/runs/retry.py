@@ -8,6 +8,7 @@
     engine         the engine died under it                               sent again
     client         we were late, or out of disk: the engine is not blamed sent again
     refused        400, 401, 403, 404, and any other status but 200       not sent again
+                   (and 200 with an error of code 400 or 422 in its stream)
     malformed      200, and not the API's answer                          sent again
 
 Waits grow exponentially, with full jitter (Brooker, "Exponential backoff and jitter", 2015): a wait

@@ -76,7 +76,7 @@ def counts(rows: Sequence[Row], engine: str) -> list[SuiteCount]:
         SuiteCount(
             suite=suite,
             cases=sum(row.suite == suite for row in rows),
-            counts=Counter(row.held[engine].how for row in rows if row.suite == suite),
+            counts=dict(Counter(row.held[engine].how for row in rows if row.suite == suite)),
         )
         for suite in dict.fromkeys(row.suite for row in rows)
     ]

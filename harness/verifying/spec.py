@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.base.sampling_rules import INSTANT, THINKING, Rules
 
 OWED = "owed.toml"
-SHORT, LONG = 256, 4096  # tokens of an answer: of the tiny models, and of those that think long
+SHORT, LONG = 512, 4096  # tokens of an answer: of the tiny models, and of those that think long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,16 @@
 """What a verification says: one word for each deployment, and one for all of them. Pure.
 
-EQUIVALENT needs the check's EQUIVALENT, every case asked and answered, and none broken. What a
-deployment takes that the contract refuses is `not enforced`: it breaks only the promise of one that
-was to enforce it, and is said beside the word.
+EQUIVALENT needs the check's EQUIVALENT, every case asked and answered, and none broken but what the
+pin's release is known not to keep. What a deployment takes that the contract refuses is `not
+enforced`: it breaks only the promise of one that was to enforce it, and is said beside the word. So
+is an answer that was cut, unless more than half of a suite was.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from harness.checker.tasks.triggering import TriggerFinding
 from harness.comparison import Row as Checked
 from harness.comparison import listed
 from harness.verifying.holding import Row, SuiteCount
+from harness.verifying.known import Known, excused
 
 SCHEMA = 1
+ENFORCED = ("parameters",)  # suites of what `serve --enforce` refuses
+MOST_UNFINISHED = 1 / 2  # of a suite: with more, it says too little
 EXIT_CODES = {Word.EQUIVALENT: 0, Word.DIFFERENT: 1, Word.INCONCLUSIVE: 3}
 
 
@@ -47,6 +51,7 @@ class Deployment:
     unchecked: str | None  # why there was none
     applied: tuple[Applied, ...]  # empty where the sampler was not audited
     suites: tuple[SuiteCount, ...]
+    known: tuple[Known, ...]  # what its pin says that it does not keep
     noticed: Counted  # by the detectors
     endings: Endings  # of the end-of-sequence probe
     trigger: TriggerFinding | None  # None: no cases were named
@@ -75,7 +80,7 @@ class Verification:
 def to_json(found: Verification, run: Path) -> bytes:
     """One JSON object on one line, with the directory that holds the evidence."""
     document = {**asdict(found), "run": str(run)}
-    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
 
 
 def decided(
@@ -85,21 +90,40 @@ def decided(
     enforced: bool,
     failed: str | None,
     unchecked: str | None = None,
+    known: Sequence[Known] = (),
 ) -> tuple[Word, tuple[str, ...]]:
-    """A deployment's word, and why."""
-    breaking = (How.BROKEN, How.NOT_ENFORCED) if enforced else (How.BROKEN,)
-    different = [*_of_check(checked, unchecked, Word.DIFFERENT), *_of_suites(suites, breaking)]
+    """A deployment's word, and why. `unchecked`: why there is no check; `known`: what its release
+    is known not to keep."""
+    left = _without(suites, excused(known))
+    different = [*_of_check(checked, unchecked, Word.DIFFERENT), *_of_suites(left, (How.BROKEN,))]
+    if enforced:
+        different += _of_suites([s for s in left if s.suite in ENFORCED], (How.NOT_ENFORCED,))
     if different:
         return Word.DIFFERENT, tuple(different)
     open_ = [] if failed is None else [f"it was given up: {failed}"]
     open_ += _of_check(checked, unchecked, Word.INCONCLUSIVE)
-    open_ += _of_suites(suites, (How.UNANSWERED, How.UNFINISHED))
+    open_ += _of_suites(left, (How.UNANSWERED,))
+    open_ += _of_suites([s for s in left if _mostly_unfinished(s)], (How.UNFINISHED,))
     if not suites or not any(one.counts.get(How.KEPT) for one in suites):
         open_.append("no case of any contract was kept")
     if open_:
         return Word.INCONCLUSIVE, tuple(open_)
     both = "it computes what the reference computes, and keeps what it owes"
-    return Word.EQUIVALENT, (both, *_beside(suites))
+    return Word.EQUIVALENT, (both, *_beside(suites, known))
+
+
+def _without(
+    suites: Sequence[SuiteCount], less: Mapping[str, Mapping[How, int]]
+) -> list[SuiteCount]:
+    """What is left to be judged. The cases stay as many as they are."""
+    return [
+        replace(one, counts=dict(Counter(one.counts) - Counter(less.get(one.suite, {}))))
+        for one in suites
+    ]
+
+
+def _mostly_unfinished(suite: SuiteCount) -> bool:
+    return suite.counts.get(How.UNFINISHED, 0) > MOST_UNFINISHED * suite.cases
 
 
 def together(deployments: Sequence[Deployment]) -> tuple[Word, tuple[str, ...]]:
@@ -144,6 +168,9 @@ def _of_suites(suites: Sequence[SuiteCount], hows: Sequence[How]) -> list[str]:
     ]
 
 
-def _beside(suites: Sequence[SuiteCount]) -> list[str]:
-    """What does not change the word, and is to be known."""
-    return _of_suites(suites, (How.NOT_ENFORCED,))
+def _beside(suites: Sequence[SuiteCount], known: Sequence[Known]) -> list[str]:
+    """What does not change the word, and is to be told."""
+    return [
+        *_of_suites(suites, (How.NOT_ENFORCED, How.UNFINISHED)),
+        *(f"known of this release: {one.found} of {one.cases}: {one.why}" for one in known),
+    ]

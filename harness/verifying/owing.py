@@ -1,0 +1,97 @@
+"""What is asked of the deployments: whose contract, how long an answer may be, what there is to
+ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import orjson
+
+from harness import templates
+from harness.address import address
+from harness.base import atomic
+from harness.base.errors import ConfigError, EnginediffError
+from harness.base.sampling_rules import Rules
+from harness.client import Endpoint
+from harness.recording import Trace
+from harness.verifying import truth
+from harness.verifying.how import How
+from harness.verifying.spec import LONG, SHORT, Asked, Engine
+from launchers import contracts
+from launchers.pins import LoadedPin
+from suites import outside
+
+TRUTH = "prompt-tokens.jsonl"
+CONTEXTS = ("max-model-len", "context-length")  # the engines' flags
+SHORT_CONTEXT = 8192  # tokens: as short as those of the models for tests
+
+
+def rules(how: How, loaded: Sequence[LoadedPin | None]) -> Rules:
+    """Of one contract, which all deployments are held to. Raises ConfigError."""
+    named = {one.pin.serving.contract for one in loaded if one is not None}
+    own = sorted(name for name in named if name is not None)
+    if how.contract is not None:
+        if own and own != [how.contract]:
+            raise ConfigError(f"--contract is {how.contract}, but the pins name {', '.join(own)}")
+        return contracts.rules(how.contract)
+    if len(own) == 1:
+        return contracts.rules(own[0])
+    said = f"the pins name {', '.join(own)}" if own else "nothing here names one"
+    known = ", ".join(sorted(path.stem for path in contracts.FOLDER.glob("*.toml")))
+    raise ConfigError(f"--contract is needed, for {said}; it must be one of {known}")
+
+
+def asked(
+    how: How,
+    loaded: Sequence[LoadedPin | None],
+    rules: Rules,
+    trace: Trace | None,
+    folder: Path,
+) -> Asked:
+    """Writes the prompt tokens that are owed into `folder`, where the trace knows them."""
+    rendered = None if trace is None else trace.member(templates.MEMBER)
+    if rendered is not None:
+        lines = truth.lines(templates.read(rendered), rules)
+        atomic.write_bytes(folder / TRUTH, "".join(lines).encode())
+    return Asked(
+        engines=tuple(_engines(how, loaded)),
+        rules=rules,
+        max_tokens=how.max_tokens or _max_tokens(how, loaded),
+        quick=how.quick,
+        prompt_tokens=None if rendered is None else str(folder / TRUTH),
+        trigger=None if how.trigger is None else str(Path(how.trigger).absolute()),
+        outside=tuple(name for name in outside.NAMES if outside.folder(name) is not None),
+        seed=how.seed,
+    )
+
+
+def _engines(how: How, loaded: Sequence[LoadedPin | None]) -> Iterator[Engine]:
+    for name, one in zip(how.names, loaded, strict=True):
+        changes = how.changes_of(name)
+        yield Engine(name=name, changes=changes, enforce=False, url=one is None)
+        if how.enforce and one is not None:
+            yield Engine(name=name, changes=changes, enforce=True, url=False)
+
+
+def _max_tokens(how: How, loaded: Sequence[LoadedPin | None]) -> int:
+    contexts = [
+        _context_of_url(name) if one is None else _context(one)
+        for name, one in zip(how.names, loaded, strict=True)
+    ]
+    short = any(one is not None and one <= SHORT_CONTEXT for one in contexts)
+    return SHORT if short else LONG
+
+
+def _context(loaded: LoadedPin) -> int | None:
+    return next((loaded.pin.args[name] for name in CONTEXTS if name in loaded.pin.args), None)
+
+
+def _context_of_url(name: str) -> int | None:
+    """As the server says. None: it does not say; or it does not answer, which the run will tell."""
+    try:
+        with Endpoint(address(name).base) as endpoint:
+            models = orjson.loads(endpoint.get("/v1/models") or b"{}")
+        return min(one["max_model_len"] for one in models["data"])
+    except (EnginediffError, ValueError, KeyError, TypeError):
+        return None
