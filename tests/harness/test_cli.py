@@ -68,6 +68,20 @@ FROZEN = {
     "run": ["SPEC", "--json", "--metrics", "--run"],
     "serve": ["PIN", "--enforce", "--host", "--port", "--set"],
     "status": ["FOLDER", "--json"],
+    "verify": [
+        "DEPLOYMENT...",
+        "--against",
+        "--contract",
+        "--enforce",
+        "--json",
+        "--max-tokens",
+        "--numerics",
+        "--quick",
+        "--run",
+        "--seed",
+        "--set",
+        "--trigger",
+    ],
 }
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

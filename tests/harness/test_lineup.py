@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -59,6 +60,31 @@ def test_no_exit_code_is_a_verdict_where_none_was_written(
     row = lineup.row_of(ENTRY, code, tmp_path, tmp_path / "log")
     assert (row.word, row.exit_code, row.error) == (None, meant, "it went wrong")
     assert exit_code([replace(row, exit_code=0, word=Word.EQUIVALENT), row]) == meant
+
+
+def test_what_goes_on_keeps_a_verdict_and_begins_a_check_that_was_stopped_anew(
+    tmp_path: Path,
+) -> None:
+    write_trace(tmp_path / "x.trace", sequences(2))
+    ended, stopped = (tmp_path / "run" / "candidates" / str(n) for n in (0, 1))
+    for folder in (ended, stopped):
+        folder.mkdir(parents=True)
+        (folder / "engine.log").write_text("of an earlier day")
+    verdict: dict[str, object] = {"verdict": "DIFFERENT", "level": "L2", "reasons": ["so"]}
+    verdict |= {"numerics": "fp32", "tokens": 1, "seconds": 1.0, "launch_seconds": None}
+    (ended / "verdict.json").write_text(json.dumps(verdict))
+    with serving(broken) as url:
+        rows = lineup.check_all(
+            [Entry(name=url, title=url, numerics="fp32", options=("--seed", "3"))] * 2,
+            ["--against", str(tmp_path / "x.trace")],
+            run=tmp_path / "run",
+            at_once=1,
+            announce=print,
+            go_on=True,
+        )
+    assert [row.word for row in rows] == [Word.DIFFERENT, None]
+    assert rows[1].error is not None and "answered 500" in rows[1].error
+    assert not (stopped / "engine.log").exists()
 
 
 @pytest.mark.parametrize("code", [-15, 70, 130, 1, 3])

@@ -143,6 +143,16 @@ def test_a_server_may_say_in_the_stream_that_it_has_failed() -> None:
         fed([chat(content="a").encode(), event(error={"message": "overloaded"}).encode()])
 
 
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [({"code": 400}, True), ({"code": 422}, True), ({"code": 500}, False), ("400", False)],
+)
+def test_or_that_it_refuses_what_was_asked(error: object, refused: bool) -> None:
+    with pytest.raises(ToldError) as told:
+        fed([event(error=error).encode()])
+    assert told.value.refused is refused
+
+
 def test_a_flood_without_an_end_of_line_is_malformed_and_not_kept() -> None:
     stream = Stream()
     with pytest.raises(MalformedError, match="more than"):
