@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,9 +68,10 @@ class How:
         return shlex.join([*words, "--seed", str(self.seed)])
 
 
-def require_same(folder: Path, how: How) -> None:
-    """Writes down what is asked, or finds the same there. Raises ConfigError."""
-    own, asked = folder / FILE, orjson.loads(orjson.dumps(asdict(how)))
+def require_same(folder: Path, how: How, pins: Mapping[str, str]) -> None:
+    """Writes down what is asked, and the hash of each pin that is named; or finds the same there.
+    Raises ConfigError."""
+    own, asked = folder / FILE, orjson.loads(orjson.dumps({**asdict(how), "pins": pins}))
     if not own.exists():
         atomic.write_bytes(own, orjson.dumps(asked, option=orjson.OPT_INDENT_2))
         return

@@ -2,7 +2,8 @@
 
     doctor -> reference -> checks -> suites of what is owed, by a run -> held -> one word
 
-runs/verify-<hash>/  verify.json (what was asked)  prompt-tokens.jsonl (owed, by the trace)
+runs/verify-<hash>/  verify.json (what was asked)  reference.json (against which trace)
+                     prompt-tokens.jsonl (owed, by the trace)
                      candidates/<n>/ (a check's own directory)
                      owed.toml  owed/ (a run's own directory)
                      verification.json  report.html
@@ -44,9 +45,10 @@ def verify(asks: How, chosen: Path | None, terminal: Terminal) -> tuple[Verifica
     loaded = [candidate.prepared(name, asks.changes_of(name), tell) for name in asks.names]
     rules = owing.rules(asks, loaded)
     with folders.locked(folder, how.FILE):
-        how.require_same(folder, asks)
+        pins = {one.title: one.hash for one in loaded if one is not None}
+        how.require_same(folder, asks, pins)
         _refuse_unfit(asks, tell)
-        against = reference.found(asks, loaded, tell)
+        against = reference.found(asks, loaded, folder, tell)
         owed = owing.asked(asks, loaded, rules, against.trace, folder)
         checked = checks.checked(asks, loaded, against, folder, tell)
         atomic.write_bytes(folder / OWED, spec_text(owed).encode())
