@@ -54,5 +54,5 @@ def test_a_family_of_models_is_one_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert bodies["instant/all/whole"]["temperature"] == 0.3
     assert bodies["instant/all/whole"]["chat_template_kwargs"] == {"think": "no"}
     assert bodies["thinking/none/whole"]["chat_template_kwargs"] == {"think": "yes"}
-    wrong = {id for id in bodies if id.startswith("instant/temperature-")}
+    wrong = {name for name in bodies if name.startswith("instant/temperature-")}
     assert {"instant/temperature-0.3/whole", "instant/temperature-1/streamed"} <= wrong
