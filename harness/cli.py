@@ -444,6 +444,18 @@ def status(
         run_text.show_status(folder, found, process)
 
 
+@app.command()
+def detect(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """What a run's answers show by themselves: silence, loops, leaks, calls that are wrong."""
+    from harness import detect_text, detecting
+
+    found = detecting.of_run(folder)
+    (detect_text.show_json if as_json else detect_text.show)(found)
+
+
 @env.command("build")
 def env_build(pin: str, changes: Changes = None) -> None:
     """Builds the environment of a pin's engine; once, then it is reused."""

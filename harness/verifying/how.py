@@ -68,6 +68,16 @@ class How:
         return shlex.join([*words, "--seed", str(self.seed)])
 
 
+def refuse_secrets(how: How) -> None:
+    """Raises ConfigError for a change that must not be written down, as all of them are."""
+    for change in how.changes:
+        if derivation.shown(change) != change:
+            raise ConfigError(
+                f"--set {derivation.shown(change)}: the run's spec would hold it; put it into "
+                "a pin of your own, and name that by its path"
+            )
+
+
 def require_same(folder: Path, how: How, pins: Mapping[str, str]) -> None:
     """Writes down what is asked, and the hash of each pin that is named; or finds the same there.
     Raises ConfigError."""

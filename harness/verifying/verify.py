@@ -40,6 +40,7 @@ def verify(asks: How, chosen: Path | None, terminal: Terminal) -> tuple[Verifica
 
     Raises an EnginediffError for what can be refused before anything is asked.
     """
+    how.refuse_secrets(asks)
     folder = (chosen or asks.place()).absolute()
     tell = terminal.announce
     loaded = [candidate.prepared(name, asks.changes_of(name), tell) for name in asks.names]

@@ -14,14 +14,14 @@ from tests.engines.command_line import CLI
 
 VLLM, SGLANG = "tiny-moe/vllm-cpu", "tiny-moe/sglang-cpu"
 NAMES = [VLLM, f"{VLLM}, enforced", SGLANG, f"{SGLANG}, enforced"]
+OPTIONS = ("--enforce", "--quick", "--json")
 SOUND = ("thinking-history", "prompt-tokens", "ending")  # that no engine here is known to break
 
 
 def begun(trace: Path, folder: Path, told: Path) -> subprocess.Popen[str]:
     with told.open("a") as stderr:
         return subprocess.Popen(
-            [CLI, "verify", VLLM, SGLANG, "--enforce", "--quick", "--json"]
-            + ["--against", trace, "--run", folder],
+            [CLI, "verify", VLLM, SGLANG, *OPTIONS, "--against", trace, "--run", folder],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

@@ -49,6 +49,7 @@ FROZEN = {
         "--sequential",
     ],
     "demo": [],
+    "detect": ["FOLDER", "--json"],
     "doctor": ["PIN...", "--cluster", "--json", "--profile", "--set"],
     "env build": ["PIN", "--set"],
     "env list": [],

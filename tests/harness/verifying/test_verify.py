@@ -38,7 +38,7 @@ def test_a_url_needs_a_contract_and_an_unknown_one_is_refused_by_name() -> None:
 
 
 def test_a_server_that_does_not_answer_is_no_verdict(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="127.0.0.1:9"):
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1:9"):
         verify(ASKS, tmp_path / "run", QUIET)
     assert not (tmp_path / "run" / "verification.json").exists()
 
@@ -72,6 +72,13 @@ def test_it_goes_on_against_the_trace_that_it_was_begun_with(tmp_path: Path) -> 
     other.replace(path)
     with pytest.raises(ConfigError, match="another trace than"):
         reference.found(begun, [None], tmp_path, print)
+
+
+def test_a_secret_is_refused_rather_than_written_down(tmp_path: Path) -> None:
+    asks = replace(ASKS, changes=("env.API_TOKEN=xyz",))
+    with pytest.raises(ConfigError, match=r"--set env\.API_TOKEN=\*\*\*: .* a pin of your own"):
+        verify(asks, tmp_path / "run", QUIET)
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_a_reference_it_says_so(tmp_path: Path) -> None:
