@@ -20,7 +20,7 @@ from harness.verifying.how import How
 from harness.verifying.spec import LONG, SHORT, Asked, Engine
 from launchers import contracts
 from launchers.pins import LoadedPin
-from suites import outside
+from suites import outside, trigger_cases
 
 TRUTH = "prompt-tokens.jsonl"
 CONTEXTS = ("max-model-len", "context-length")  # the engines' flags
@@ -40,6 +40,14 @@ def rules(how: How, loaded: Sequence[LoadedPin | None]) -> Rules:
     said = f"the pins name {', '.join(own)}" if own else "nothing here names one"
     known = ", ".join(sorted(path.stem for path in contracts.FOLDER.glob("*.toml")))
     raise ConfigError(f"--contract is needed, for {said}; it must be one of {known}")
+
+
+def refuse_unreadable(how: How) -> None:
+    """Raises ConfigError for data that is named and cannot be read, before minutes are spent."""
+    for name in outside.NAMES:
+        outside.folder(name)
+    if how.trigger is not None:
+        trigger_cases.load(Path(how.trigger))
 
 
 def asked(

@@ -45,6 +45,7 @@ def verify(asks: How, chosen: Path | None, terminal: Terminal) -> tuple[Verifica
     tell = terminal.announce
     loaded = [candidate.prepared(name, asks.changes_of(name), tell) for name in asks.names]
     rules = owing.rules(asks, loaded)
+    owing.refuse_unreadable(asks)
     with folders.locked(folder, how.FILE):
         pins = {one.title: one.hash for one in loaded if one is not None}
         how.require_same(folder, asks, pins)

@@ -74,6 +74,15 @@ def test_it_goes_on_against_the_trace_that_it_was_begun_with(tmp_path: Path) -> 
         reference.found(begun, [None], tmp_path, print)
 
 
+def test_cases_that_cannot_be_read_are_refused_before_anything_is_begun(tmp_path: Path) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text("{")
+    for wrong, said in ((path, "line 1: is not JSON"), (tmp_path, "cannot be read")):
+        with pytest.raises(ConfigError, match=said):
+            verify(replace(ASKS, trigger=str(wrong)), tmp_path / "run", QUIET)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_secret_is_refused_rather_than_written_down(tmp_path: Path) -> None:
     asks = replace(ASKS, changes=("env.API_TOKEN=xyz",))
     with pytest.raises(ConfigError, match=r"--set env\.API_TOKEN=\*\*\*: .* a pin of your own"):
