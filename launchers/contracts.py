@@ -14,7 +14,7 @@ thinking moves nothing: it is held to the default mode.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class ContractTable:
     always: Mapping[str, float]  # field -> its only value, in every mode
     modes: Mapping[str, Mapping[str, float]]  # mode -> field -> its only value
     ways: tuple[Way, ...]
+    forced: tuple[str, ...] = ()  # tool choices that are served while it thinks: required, named
     efforts: tuple[str, ...] = ()  # of thinking, that the model tells apart
     dynamic_tools: bool = False  # a system message may declare tools
     history: History | None = None  # None: nothing is known of it, or there is no reasoning
@@ -106,23 +107,31 @@ def load(family: str) -> Contract:
 def rules(family: str) -> Rules:
     """What a deployment of a family is held to. Raises ConfigError."""
     table = load(family).table
-    way = next((way for way in table.ways if way.field == table.switch), table.ways[0])
-    asked_by = {THINKING: way.thinking, INSTANT: way.instant}
+    switch = next((way for way in table.ways if way.field == table.switch), table.ways[0])
     return Rules(
         family=family,
         default=table.default,
         modes=table.modes,
         always=table.always,
-        asked_by={mode: _said_by(way.field, said[0]) for mode, said in asked_by.items()},
+        asked_by={
+            THINKING: _said_by((table.ways[0], switch), lambda way: way.thinking[0]),
+            INSTANT: _said_by((table.ways[0], switch), lambda way: way.instant[0]),
+        },
+        forced=table.forced,
         efforts=table.efforts,
         dynamic_tools=table.dynamic_tools,
         history=table.history,
     )
 
 
-def _said_by(field: str, value: Any) -> dict[str, Any]:
-    name, _, inner = field.partition(".")
-    return {name: {inner: value}} if inner else {name: value}
+def _said_by(ways: Iterable[Way], value: Callable[[Way], Any]) -> dict[str, Any]:
+    """All of them at once: the vendor's own API reads one, the engines another, and each passes
+    over what it does not know."""
+    fields: dict[str, Any] = {}
+    for way in ways:
+        name, _, inner = way.field.partition(".")
+        fields[name] = {inner: value(way)} if inner else value(way)
+    return fields
 
 
 def hold(contract: Contract, body: bytes, *, chat: bool) -> Refusal | bytes:

@@ -4,25 +4,38 @@ is refused with 400."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from harness.base.arguments import mismatch
 from harness.base.held import Held, broken, kept, refused, taken
 from harness.base.reply import ANSWERED, Reply
+from harness.base.sampling_rules import Rules
 from harness.base.strict_json import parsed
 from harness.base.suite import Given, Suite
-from suites import owed
+from suites import forced, owed
+from suites.forced import NAMED, REQUIRED
 from suites.owed import Owed
 from suites.tool_calls import called
 
-RULES = "2"
+RULES = "3"
 SAID: Mapping[str, Any] = {"messages": [{"role": "user", "content": "Say hello."}]}
-CITY = {"type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "required": ["city"]}
-YES = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "enum": ["Oslo", "Rome"]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+YES = {
+    "type": "object",
+    "properties": {"yes": {"type": "boolean"}},
+    "required": ["yes"],
+    "additionalProperties": False,
+}
 LONG = "a_rather_long_name_of_a_tool_" + "x" * 35  # 64 characters, the most of OpenAI's API
 FEW = 3  # tokens
-NAMED = ("stop", "tool_calls")  # OpenAI's API ends a call that was named with "stop"
+OF_TOOLS = ("tools", "tool", "function", "name")
+ENDS = ("stop", "tool_calls")  # OpenAI's API ends a call that was named with "stop"
 STOPS = [" ", ".", "e"]
 
 
@@ -37,7 +50,14 @@ TOOLS = [tool("weather", CITY), tool("confirm", YES)]
 
 def suite(given: Given) -> Suite:
     rules, most = owed.rules(given), given.max_tokens
-    cases = [*_answered(most), *_tools(most), *_formats(most), *_counted(), *_wrong()]
+    cases = [
+        *_answered(most),
+        *_tools(most),
+        *_forced(rules, most),
+        *_formats(most),
+        *_counted(),
+        *_wrong(),
+    ]
     cases += _efforts(rules.efforts, most)
     if rules.dynamic_tools:
         cases.append(_dynamic(most))
@@ -90,11 +110,22 @@ def _tools(most: int) -> Iterator[Owed]:
         body={**body, "tool_choice": "none"},
         hold=lambda reply: taken(reply, _calls_nothing, whole=False),
     )
+
+
+def _forced(rules: Rules, most: int) -> Iterator[Owed]:
+    asked = [{"role": "user", "content": "What is the weather in Oslo? Call a tool."}]
+    body: dict[str, Any] = {"messages": asked, "tools": TOOLS, "max_tokens": most}
+    body |= forced.fields(rules)
+    required = {"tool_choice": "required"}
+
+    def held(choice: str, then: Callable[[Reply], Held]) -> Callable[[Reply], Held]:
+        return lambda reply: forced.held(reply, choice, rules, then)
+
     yield Owed(
         id="tool-choice-required",
         what="a call as declared",
-        body={**body, "tool_choice": "required"},
-        hold=lambda reply: taken(reply, lambda answer: called(answer, TOOLS)),
+        body={**body, **required},
+        hold=held(REQUIRED, lambda answer: called(answer, TOOLS)),
     )
     for one in TOOLS:
         name = one["function"]["name"]
@@ -102,20 +133,20 @@ def _tools(most: int) -> Iterator[Owed]:
             id=f"tool-choice-{name}",
             what=f"a call of {name}",
             body={**body, "tool_choice": {"type": "function", "function": {"name": name}}},
-            hold=lambda reply, one=one: taken(reply, lambda answer: called(answer, [one], NAMED)),
+            hold=held(NAMED, lambda answer, one=one: called(answer, [one], ENDS)),
         )
     yield Owed(
         id="parallel-calls-off",
         what="one call, as declared",
-        body={**body, "tool_choice": "required", "parallel_tool_calls": False},
-        hold=lambda reply: taken(reply, _one_call),
+        body={**body, **required, "parallel_tool_calls": False},
+        hold=held(REQUIRED, _one_call),
     )
     long = [tool(LONG, YES)]
     yield Owed(
         id="long-tool-name",
         what=f"a call of a name of {len(LONG)} characters",
-        body={**body, "tools": long, "tool_choice": "required"},
-        hold=lambda reply: taken(reply, lambda answer: called(answer, long)),
+        body={**body, **required, "tools": long},
+        hold=held(REQUIRED, lambda answer: called(answer, long)),
     )
 
 
@@ -154,7 +185,7 @@ def _counted() -> Iterator[Owed]:
     )
     yield Owed(
         id="logprobs",
-        what="one entry a token, alternatives in order",
+        what="an entry a token, and no more; alternatives in order",
         body={**SAID, "max_tokens": 8, "logprobs": True, "top_logprobs": 3},
         hold=lambda reply: taken(reply, _logprobs, whole=False),
     )
@@ -215,7 +246,7 @@ def _wrong() -> Iterator[Owed]:
         ("n-0", {"n": 0}, ("n",)),
         ("stop-a-number", {"stop": 4}, ("stop",)),
         ("tools-an-object", {"tools": TOOLS[0]}, ("tools",)),
-        ("tool-of-no-name", {"tools": [{"type": "function", "function": {}}]}, ("name", "tools")),
+        ("tool-of-no-name", {"tools": [{"type": "function", "function": {}}]}, OF_TOOLS),
         ("tool-choice-unknown", {"tools": TOOLS, "tool_choice": "perhaps"}, ("tool_choice",)),
         (
             "tool-choice-undeclared",
@@ -226,7 +257,7 @@ def _wrong() -> Iterator[Owed]:
         (
             "format-unknown",
             {"response_format": {"type": "xml"}},
-            ("response_format", "type", "xml"),
+            ("response_format", "xml"),
         ),
         (
             "format-without-schema",
@@ -299,7 +330,7 @@ def _few(reply: Reply) -> Held:
     count = (reply.usage or {}).get("completion_tokens")
     if type(count) is not int:
         return broken("no usage.completion_tokens")
-    if count > FEW:
+    if not 1 <= count <= FEW:
         return broken(f"{count} tokens")
     if count == FEW and reply.finish_reason not in ("length", "stop"):
         return broken(f"finish_reason is {reply.finish_reason!r}")
@@ -309,6 +340,9 @@ def _few(reply: Reply) -> Held:
 def _logprobs(reply: Reply) -> Held:
     if not reply.logprobs:
         return broken("no logprobs")
+    count = (reply.usage or {}).get("completion_tokens")
+    if type(count) is int and len(reply.logprobs) > count:
+        return broken(f"{len(reply.logprobs)} entries for {count} tokens")
     for at, entry in enumerate(reply.logprobs):
         if (fault := _fault(entry)) is not None:
             return broken(f"entry {at}: {fault}")
@@ -326,6 +360,8 @@ def _fault(entry: Any) -> str | None:
     if not _logprob(fields.get("logprob")):
         return f"logprob is {fields.get('logprob')!r}"
     if not isinstance(top, list) or not 1 <= len(cast("list[Any]", top)) <= 3:
+        return f"top_logprobs is {top!r}"
+    if not all(isinstance(one, Mapping) for one in cast("list[Any]", top)):
         return f"top_logprobs is {top!r}"
     values: list[Any] = [one.get("logprob") for one in cast("list[Mapping[str, Any]]", top)]
     if not all(map(_logprob, values)):

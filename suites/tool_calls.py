@@ -2,57 +2,66 @@
 with conforms (Draft 2020-12); one that is none is refused.
 
 Every schema is that of the one tool of a request that must call it. Those of walle are asked too,
-where they are: see `outside`.
+where they are: see `outside`. They stand in an order of which any first part is like the whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.base.arguments import wrong
-from harness.base.held import Held, broken, kept, refused, taken
+from harness.base.held import Held, broken, kept, refused
 from harness.base.reply import Reply
+from harness.base.sampling_rules import Rules
 from harness.base.suite import Given, Suite
-from suites import outside, owed, tool_schemas
+from suites import forced, mfjs, outside, owed, tool_schemas
+from suites.forced import REQUIRED
 from suites.owed import Owed
 from suites.tool_schemas import ToolSchema
 
-RULES = "1"
+RULES = "2"
 NAME = "use"
 # What a text that refuses a schema speaks of, whatever it says of it.
-OF_SCHEMAS = ("schema", "schemas", "parameters", "tool", "tools", "function", "grammar", "json")
+OF_SCHEMAS = ("schema", "schemas", "parameters", "tool", "tools", "grammar")
 
 
 def shipped(given: Given) -> Suite:
-    return owed.suite(given.name, RULES, _cases(tool_schemas.shipped(), given.max_tokens))
+    return _suite(given, tool_schemas.shipped())
 
 
 def walle(given: Given) -> Suite:
     """Raises ConfigError where walle's are not here."""
     folder = outside.required("walle", given.name)
-    return owed.suite(given.name, RULES, _cases(tool_schemas.walle(folder), given.max_tokens))
+    return _suite(given, tool_schemas.walle(folder))
 
 
-def _cases(schemas: Sequence[ToolSchema], most: int) -> Iterator[Owed]:
+def _suite(given: Given, schemas: Sequence[ToolSchema]) -> Suite:
+    mixed = sorted(schemas, key=lambda one: hashlib.sha256(one.id.encode()).digest())
+    return owed.suite(given.name, RULES, _cases(mixed, owed.rules(given), given.max_tokens))
+
+
+def _cases(schemas: Sequence[ToolSchema], rules: Rules, most: int) -> Iterator[Owed]:
     for one in schemas:
         parameters = _sent(one)
         if parameters is None:
-            continue  # a request that is JSON cannot hold it
+            continue  # what is wrong with it, a request that is JSON cannot hold
         tools = [{"type": "function", "function": _function(parameters)}]
         body = {
             "messages": [{"role": "user", "content": f"Call the tool {NAME} now."}],
             "tools": tools,
             "tool_choice": "required",
             "max_tokens": most,
+            **forced.fields(rules),
         }
         what = "arguments conform" if one.valid else "is refused"
         yield Owed(
             id=one.id,
             what=f"{one.family}: {what}",
             body=body,
-            hold=_enforced(tools) if one.valid else _refused,
+            hold=_enforced(tools, rules) if one.valid else _refused,
         )
 
 
@@ -66,21 +75,23 @@ def _function(parameters: Any) -> dict[str, Any]:
 
 
 def _sent(one: ToolSchema) -> Any:
-    """None: it is no JSON."""
+    """None: it is no JSON, or as JSON it is not what it was (a key stands there twice)."""
     try:
         schema = json.loads(one.schema_text)
     except ValueError:
         return None
-    return tool_schemas.parameters(schema) if one.valid else schema
+    if one.valid:
+        return tool_schemas.parameters(schema)
+    return None if mfjs.problem(json.dumps(schema)) is None else schema
 
 
 def _refused(reply: Reply) -> Held:
     return refused(reply, OF_SCHEMAS)
 
 
-def _enforced(tools: Sequence[Any]) -> Any:
+def _enforced(tools: Sequence[Any], rules: Rules) -> Any:
     def hold(reply: Reply) -> Held:
-        return taken(reply, lambda answer: called(answer, tools))
+        return forced.held(reply, REQUIRED, rules, lambda answer: called(answer, tools))
 
     return hold
 

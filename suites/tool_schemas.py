@@ -85,10 +85,12 @@ def walle(folder: Path) -> tuple[ToolSchema, ...]:
 def parameters(schema: dict[str, Any]) -> dict[str, Any]:
     """How a valid schema is sent as a tool's parameters. `schema` stays as it is.
 
+    Without any `default`, as Kimi-Vendor-Verifier sends it: engines read it in different ways.
     One that says by its type that it takes objects goes as it is, and so does {}, which takes any.
     Any other is that of the one property, `value`, of an object: `$defs` and `$id` move up to the
     root, and a schema that refers to itself moves into `$defs`, for "#" would mean the object.
     """
+    schema = _pointed(schema, None)
     if not schema or schema.get("type") in ("object", ["object"]):
         return schema
     definitions: dict[str, Any] = schema.get("$defs", {})
@@ -104,8 +106,9 @@ def parameters(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {"value": value}, "required": ["value"], **top}
 
 
-def _pointed(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    """A copy whose $refs to the root, or past $defs, lead to the definition `name`."""
+def _pointed(schema: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """A copy without defaults, whose $refs to the root, or past $defs, lead to the definition
+    `name`; None: where they led."""
     copy: dict[str, Any] = {}
     for key, part in schema.items():
         if key in ("properties", "$defs"):
@@ -114,9 +117,9 @@ def _pointed(schema: dict[str, Any], name: str) -> dict[str, Any]:
             copy[key] = [_pointed(value, name) for value in part]
         elif key in ("items", "additionalProperties") and isinstance(part, dict):
             copy[key] = _pointed(cast("dict[str, Any]", part), name)
-        elif key == "$ref" and part.startswith("#") and not _in_defs(part):
+        elif key == "$ref" and name and part.startswith("#") and not _in_defs(part):
             copy[key] = f"#/$defs/{name}{part[1:]}"
-        else:
+        elif key != "default":
             copy[key] = part
     return copy
 

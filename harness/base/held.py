@@ -6,8 +6,9 @@
     unfinished     an answer that was cut at its length: neither
     unanswered     no answer, and no refusal that says what it refuses
 
-Only HTTP 400 or 422 whose text names what is wrong is a refusal. All else is an outcome of its own,
-kept apart and counted: a server that is dead refuses nothing.
+Only HTTP 400 or 422 whose text names what is wrong is a refusal; the keys of its JSON name nothing.
+All else is an outcome of its own, kept apart and counted: a server that is dead refuses nothing,
+and one whose context is too short has not been asked.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from harness.base.excerpt import excerpt
 from harness.base.reply import REFUSED, Reply
 
 REFUSALS = (400, 422)
+KEY = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1\s*:""")  # of JSON: it says nothing of its own
+OF_CONTEXT = re.compile(r"context[ _-]length|maximum context|longer than the model", re.IGNORECASE)
 SHOWN = 240  # characters of what a server said
 
 
@@ -64,6 +67,8 @@ def taken(reply: Reply, then: Callable[[Reply], Held], *, whole: bool = True) ->
         if whole and reply.finish_reason == "length":
             return Held(how=How.UNFINISHED, why=f"cut at its length: {_shown(reply)}")
         return then(reply)
+    if reply.outcome == REFUSED and OF_CONTEXT.search(reply.said):
+        return unanswered(reply)
     if reply.outcome == REFUSED and reply.status in (*REFUSALS, None):
         return broken(f"refused: {excerpt(reply.said, characters=SHOWN)}")
     return unanswered(reply)
@@ -79,7 +84,7 @@ def refused(reply: Reply, named: Sequence[str]) -> Held:
     if reply.outcome != REFUSED or reply.status not in REFUSALS:
         return unanswered(reply)
     said = excerpt(reply.said, characters=SHOWN)
-    if not any(_has(reply.said, name) for name in named):
+    if not any(_has(KEY.sub(" ", reply.said), name) for name in named):
         words = " or ".join(named)
         return Held(how=How.UNANSWERED, why=f"refused, and not for {words}: {said}")
     return kept(f"refused: {said}")
@@ -94,7 +99,7 @@ def unanswered(reply: Reply) -> Held:
 
 def _has(text: str, word: str) -> bool:
     """As a word of its own: an `n` is in many others."""
-    pattern = rf"(?<![\w\\]){re.escape(word)}(?!\w)"
+    pattern = rf"(?<![\w\\/]){re.escape(word)}(?![\w/])"
     return re.search(pattern, text, re.IGNORECASE) is not None
 
 

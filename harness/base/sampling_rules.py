@@ -27,6 +27,7 @@ class Rules:
     modes: Mapping[str, Mapping[str, float]]  # mode -> sampling parameter -> its only value
     always: Mapping[str, float]  # sampling parameter -> its only value, in every mode
     asked_by: Mapping[str, Mapping[str, Any]]  # mode, served or not -> the fields that ask for it
+    forced: tuple[str, ...]  # tool choices that it serves while it thinks: "required", "named"
     efforts: tuple[str, ...]  # of thinking, in the field reasoning_effort
     dynamic_tools: bool  # a system message may declare tools
     history: History | None  # None: nothing is known of it

@@ -69,7 +69,7 @@ def test_all_but_the_roots_are_the_schemas_of_objects() -> None:
 
 
 def test_a_schema_of_objects_is_sent_as_it_is() -> None:
-    for schema in ({"type": "object"}, {"type": ["object"], "default": {}}, {}):
+    for schema in ({"type": "object"}, {"type": ["object"], "title": "A"}, {}):
         assert parameters(schema) == schema
 
 
@@ -78,14 +78,14 @@ def test_what_is_sent_is_valid_mfjs_of_objects_and_takes_the_same(schema: ToolSc
     whole = parameters(loaded(schema))
     assert mfjs.problem(json.dumps(whole)) is None
     assert schema.id == "anything" or whole["type"] in ("object", ["object"])
-    if whole != loaded(schema):
+    if loaded(schema) and loaded(schema).get("type") not in ("object", ["object"]):
         judge = sent(loaded(schema))
         assert all(judge.is_valid({"value": value}) for value in schema.takes)
         assert not any(judge.is_valid({"value": value}) for value in schema.refuses)
         assert not judge.is_valid({}) and not judge.is_valid(schema.takes[0])
 
 
-def test_defaults_and_notes_are_kept_and_defs_and_id_move_to_the_root() -> None:
+def test_notes_are_kept_defaults_are_not_and_defs_and_id_move_to_the_root() -> None:
     schema = {
         "$id": "https://example.org/words",
         "title": "Words",
@@ -102,12 +102,11 @@ def test_defaults_and_notes_are_kept_and_defs_and_id_move_to_the_root() -> None:
                 "title": "Words",
                 "type": "array",
                 "items": {"$ref": "#/$defs/Word"},
-                "default": ["a"],
             }
         },
         "required": ["value"],
         "$id": "https://example.org/words",
-        "$defs": {"Word": {"type": "string", "default": "#"}},
+        "$defs": {"Word": {"type": "string"}},
     }
     assert json.dumps(schema) == before
     assert sent(schema).is_valid({"value": ["a"]}) and not sent(schema).is_valid({"value": [1]})
@@ -158,13 +157,12 @@ def test_escapes_in_a_reference_mean_what_they_meant(ref: str, name: str, kept: 
         assert sent(schema).is_valid({"value": value}) == before.is_valid(value)
 
 
-def test_enums_and_defaults_that_look_like_references_are_left_alone() -> None:
-    schema = {
-        "type": "array",
-        "items": {"type": "string", "enum": ["#"]},
-        "default": [{"$ref": "#"}],
-    }
-    assert parameters(schema)["properties"]["value"] == schema
+def test_an_enum_that_looks_like_a_reference_is_left_alone_and_a_property_named_default() -> None:
+    text = {"type": "string", "enum": ["#", "default"]}
+    schema = {"type": "array", "items": text, "default": [{"$ref": "#"}]}
+    assert parameters(schema)["properties"]["value"] == {"type": "array", "items": text}
+    named = {"type": "object", "properties": {"default": {"type": "string", "default": "a"}}}
+    assert parameters(named) == {"type": "object", "properties": {"default": {"type": "string"}}}
 
 
 def test_walles_schemas_are_read_with_suite_file_and_line_as_their_id() -> None:
