@@ -10,6 +10,7 @@ from harness.base.errors import ConfigError
 from harness.base.held import How
 from harness.base.reply import Reply
 from harness.base.suite import Given
+from launchers.contracts import rules
 from suites import registry
 from tests.suites.replies import CUT, NEITHER, answer, bodies, held, refusal, suite
 
@@ -32,7 +33,6 @@ ASKED: Mapping[str, tuple[float, ...]] = {
     "presence_penalty": PENALTIES,
     "frequency_penalty": PENALTIES,
 }
-SWITCH = {"thinking": True, "instant": False}
 MODES = {
     "kimi-k2.6": ("thinking", "instant"),
     "tiny": ("thinking", "instant"),
@@ -53,9 +53,9 @@ def cases(mode: str, *, right: bool) -> Iterator[tuple[str, str, float]]:
 
 ANSWERED = [
     *("nothing", "thinking/none", "thinking/all", "instant/none", "instant/all"),
-    *(case for mode in SWITCH for case, _, _ in cases(mode, right=True)),
+    *(case for mode in TAKEN for case, _, _ in cases(mode, right=True)),
 ]
-REFUSED = [(case, field) for mode in SWITCH for case, field, _ in cases(mode, right=False)]
+REFUSED = [(case, field) for mode in TAKEN for case, field, _ in cases(mode, right=False)]
 
 
 @pytest.mark.parametrize("family", MODES)
@@ -63,8 +63,7 @@ def test_each_value_of_each_parameter_is_asked_in_each_mode_streamed_and_whole(
     family: str,
 ) -> None:
     fields: dict[str, Mapping[str, object]] = {"nothing": {}}
-    for mode in SWITCH:
-        by = {"chat_template_kwargs": {"thinking": SWITCH[mode]}}
+    for mode, by in rules(family).asked_by.items():
         fields[f"{mode}/none"] = by
         if mode in MODES[family]:
             fields[f"{mode}/all"] = {**by, **TAKEN[mode]}
