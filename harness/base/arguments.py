@@ -39,7 +39,7 @@ TOO_DEEP = "nested too deeply"
 DATA = ("const", "enum", "default", "examples")  # keys of a schema that hold no schemas
 NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 
-Tools = Sequence[Mapping[str, Any]]  # as the chat API declares them
+Tools = Sequence[Any]  # tables, as the chat API declares them; of a wrong request, anything
 
 
 class Kind(StrEnum):
@@ -91,7 +91,9 @@ def parameters(tools: Tools | None) -> dict[str, Any]:
     meets, where there is none. ConfigError: something is no tool."""
     declared: dict[str, Any] = {}
     for at, tool in enumerate(tools or ()):
-        function = tool.get("function")
+        if not isinstance(tool, Mapping):
+            raise ConfigError(f"tools[{at}] is {tool!r}; it must be a table")
+        function = cast("Mapping[str, Any]", tool).get("function")
         if not isinstance(function, Mapping):
             raise ConfigError(f"tools[{at}]: function is {function!r}; it must be a table")
         table = cast("Mapping[str, Any]", function)

@@ -16,7 +16,7 @@ CODE = re.compile(r"```.*?```|~~~.*?~~~|`[^`\n]*`", re.DOTALL)  # closed: what i
 class Asked:
     """The messages, and all tools that a call may name, whichever way they were declared."""
 
-    messages: Sequence[Mapping[str, Any]]
+    messages: Sequence[Any]  # of a request that is wrong they may be anything
     tools: Tools | None  # None: there were none
 
     def text(self) -> str:
@@ -26,8 +26,7 @@ class Asked:
     @property
     def text_alone(self) -> bool:
         """Whether no message has a part that is no text: a picture may hold any words."""
-        parts = (message.get("content") for message in self.messages)
-        return all(_is_text(part) for content in parts for part in _parts(content))
+        return all(_is_text(part) for message in self.messages for part in _parts(message))
 
 
 def without_code(text: str) -> str:
@@ -35,7 +34,10 @@ def without_code(text: str) -> str:
     return CODE.sub(" ", text)
 
 
-def _parts(content: Any) -> list[Any]:
+def _parts(message: Any) -> list[Any]:
+    if not isinstance(message, Mapping):
+        return []
+    content = cast("Mapping[str, Any]", message).get("content")
     return cast("list[Any]", content) if isinstance(content, list) else []
 
 

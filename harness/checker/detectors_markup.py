@@ -30,7 +30,7 @@ CALL_TOKEN = re.compile(r"<\|tool_calls?_\w+\|>|<｜tool▁calls?▁\w+｜>")
 RAW_CALL = re.compile(
     rf"{CALL_TOKEN.pattern}|<\|python_tag\|>|\[TOOL_CALLS\]"
     r"|<(?:\w+:)?tool_calls?>|<(?:\w+:)?function_calls?>|<function=\w|<invoke name="
-    r"|\bto=functions\.\w|\bfunctions\.[\w.-]+:\d+\b"
+    r"|\bto=functions\.\w|\bfunctions\.[\w.-]{1,128}:\d+\b"  # APIs allow names of up to 128
 )
 JSON_CALL = re.compile(
     r'"(?:name|function|tool)"\s*:\s*"((?:[^"\\\n]|\\.){1,64})"\s*,'

@@ -314,8 +314,10 @@ def test_a_tool_without_parameters_takes_any_object() -> None:
     assert wrong(Call(id="1", name="now", arguments=""), [bare]) is not None
 
 
-@pytest.mark.parametrize("declared", [{}, {"function": "now"}, {"function": {"name": None}}])
-def test_what_is_no_tool_is_an_error(declared: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "declared", [{}, {"function": "now"}, {"function": {"name": None}}, "x", 5, None]
+)
+def test_what_is_no_tool_is_an_error(declared: Any) -> None:
     with pytest.raises(ConfigError, match=r"^tools\[1\]"):
         parameters([tool({}), declared])
 

@@ -31,6 +31,13 @@ def found(content: str, prompt: str, **parts: Any) -> tuple[str | None, str | No
     return leak(reply, asked), stray(reply, asked)
 
 
+@pytest.mark.parametrize("message", [5, None, "Hi", ["content"], {"content": 5}])
+def test_what_is_no_message_ends_nothing_and_is_no_picture(message: Any) -> None:
+    asked = Asked(messages=[message, {"role": "user", "content": "Hi"}], tools=None)
+    assert asked.text_alone
+    assert leak(Reply(outcome=ANSWERED, content=CHINESE, finish_reason="stop"), asked) is not None
+
+
 @pytest.mark.parametrize(
     ("prompt", "content", "script"),
     [

@@ -162,6 +162,12 @@ def test_json_is_a_call_only_of_a_declared_tool_and_if_the_request_does_not_hold
     assert call_in_text(reply("<tool_call>"), asked(tools=None)) is not None
 
 
+def test_a_megabyte_of_the_word_functions_is_read_in_one_go() -> None:
+    """Each of them might begin a name; none may look for its end in all that follows."""
+    assert call_in_text(reply("functions." * 100_000), asked()) is None
+    assert call_in_text(reply(f"functions.{'n' * 128}:0"), asked()) is not None
+
+
 def test_tokens_of_a_call_in_the_reasoning_are_found_and_words_are_not() -> None:
     lost = "I look it up.<|tool_calls_section_begin|><|tool_call_begin|>"
     assert call_in_text(reply("", reasoning=lost), asked()) is not None
