@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ANSWERED = "answered"
+COUNTS = 1 << 32  # of tokens, from here on, are none: no sum of them is to leave 64 bits
 REFUSED = "refused"  # for good: `status` and `said` tell how; no status: in a stream, behind a 200
 
 
@@ -37,3 +38,9 @@ class Reply:
     @property
     def answered(self) -> bool:
         return self.outcome == ANSWERED
+
+
+def token_count(usage: Mapping[str, Any] | None, name: str) -> int | None:
+    """None: it does not stand there, or is what no count can be."""
+    count = (usage or {}).get(name)
+    return count if type(count) is int and 0 <= count < COUNTS else None

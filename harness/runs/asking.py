@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from harness.base.reply import token_count
 from harness.runs import retry
 from harness.runs.assembling import REASONS, Stream
 from harness.runs.attempt import Attempts, Timing
@@ -222,6 +223,6 @@ class Asking:
 def _counted(stream: Stream | Whole, behind: int) -> dict[str, Any]:
     """Of the whole answer, in chunks where the engine does not say."""
     usage = stream.usage or {}
-    own = usage.get("completion_tokens")
-    tokens = behind + (own if type(own) is int else stream.chunks)
+    own = token_count(usage, "completion_tokens")
+    tokens = behind + (stream.chunks if own is None else own)
     return {"tokens": tokens, "chunks": stream.chunks, **({"usage": usage} if usage else {})}

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from harness.base import atomic, scored
+from harness.base.reply import token_count
 from harness.base.scored import SCORED, Scored
 from harness.runs import journal, power
 from harness.runs.plan import Cases
@@ -198,9 +199,9 @@ def _count(total: EngineRow, row: SuiteRow, ended: Ended, record: Scored) -> Non
 def _tokens_of(ended: Ended) -> tuple[int, int]:
     """Of prompt and answer, as the engine counts them: what an answer was gone on with behind
     counted as its prompt then."""
-    usage, behind = ended.end.get("usage") or {}, (ended.continued or (0,))[-1]
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if type(prompt) is not int or type(completion) is not int:
+    usage, behind = ended.end.get("usage"), (ended.continued or (0,))[-1]
+    prompt, completion = (token_count(usage, f"{of}_tokens") for of in ("prompt", "completion"))
+    if prompt is None or completion is None:
         return 0, 0  # it does not count
     return prompt - behind, completion + behind
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.base.arguments import wrong
 from harness.base.errors import ConfigError
-from harness.base.reply import Call, Reply
+from harness.base.reply import Call, Reply, token_count
 from harness.base.suite import Task
 from harness.base.trigger import Trigger
 from harness.checker.tasks import triggering
@@ -54,15 +54,14 @@ def _answers(cases: Cases, path: Path, suite: str) -> Iterator[Trigger]:
 
 
 def _answer(task: Task, epoch: int, said: Reply) -> Trigger:
-    usage = said.usage or {}
     return Trigger(
         case=task.id,
         repeat=epoch,
         finish_reason=said.finish_reason if said.answered else None,
         calls=len(said.calls) if said.answered else None,
         valid=_valid(task, said) if said.answered and said.calls else None,
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
+        prompt_tokens=token_count(said.usage, "prompt_tokens"),
+        completion_tokens=token_count(said.usage, "completion_tokens"),
     )
 
 
@@ -72,7 +71,3 @@ def _valid(task: Task, said: Reply) -> bool | None:
         return all(wrong(call, asked(task).tools) is None for call in said.calls)
     except ConfigError:
         return None
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int else None

@@ -594,6 +594,18 @@ def test_events_after_the_usage_are_counted(tmp_path: Path) -> None:
     assert run.answers()[0].end["usage"] == {"prompt_tokens": 3, "completion_tokens": 3}
 
 
+def test_a_count_that_no_answer_has_is_kept_as_it_is_and_not_counted_with(tmp_path: Path) -> None:
+    """Behind tokens that were there, more would not be written."""
+    usage = b'data: {"choices": [], "usage": {"completion_tokens": %d}}\n\n' % (2**64 - 1)
+    cut = (raw("a", 1), raw("b", 2))
+    run = rig(tmp_path, in_order(cut, (END, usage, DONE)))
+    assert run.lived() is End.DONE
+    (one,) = run.answers().values()
+    assert one.continued == (2,)
+    assert one.end["usage"] == {"completion_tokens": 2**64 - 1}
+    assert one.end["tokens"] == 2 + 1  # those before, and its chunks
+
+
 def test_a_raw_prompt_can_be_rendered_by_the_openai_package_too() -> None:
     """Nobody listens there, which is a failure like any other; the run goes on."""
 

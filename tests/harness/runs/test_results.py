@@ -109,6 +109,16 @@ def test_each_answer_stands_once_with_its_tokens_beside_it(tmp_path: Path) -> No
     assert table.to_pydict() == {"n": [1, 0], "token_ids": [[4, 5, 6], [1, 2]]}
 
 
+@pytest.mark.parametrize("count", [2**64 - 1, 2**32, -1, True, 2.0, "2", None])
+def test_a_count_that_is_none_is_not_summed(tmp_path: Path, count: object) -> None:
+    """Sums of 64 bits are what JSON's writer can write."""
+    told = {"prompt_tokens": count, "completion_tokens": 3}
+    most = {"prompt_tokens": 2**32 - 1, "completion_tokens": 2**32 - 1}
+    lines = [*answered(0, "t0", usage=told), *answered(1, "t1", usage=most)]
+    row = gather(tmp_path, lines, cases(suite(2)))
+    assert (row.prompt_tokens, row.completion_tokens) == (2**32 - 1, 2**32 - 1)
+
+
 def test_tokens_come_out_whole_where_they_make_several_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ REQUEST = {"messages": [{"role": "user", "content": "?"}], "tools": [TOOL]}
 CALL = {"id": "c", "name": "f", "arguments": '{"n": 1}'}
 WRONG = {"id": "c", "name": "f", "arguments": '{"n": "1"}'}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 2}
+NONE = {"prompt_tokens": 2**64 - 1, "completion_tokens": True}  # are no counts
 # The reference's finish reason; the candidate's answer.
 SETS: list[tuple[str | None, dict[str, Any]]] = [
     ("tool_calls", {"finish_reason": "tool_calls", "calls": [CALL], "usage": USAGE}),  # TP
@@ -36,7 +37,7 @@ SETS: list[tuple[str | None, dict[str, Any]]] = [
     ("tool_calls", {"finish_reason": "stop", "content": "no", "usage": USAGE}),  # FN
     ("stop", {"finish_reason": "tool_calls", "calls": [CALL]}),  # FP
     ("stop", {"finish_reason": "stop", "content": "no", "usage": USAGE}),  # TN
-    ("stop", {"finish_reason": "length", "content": "no", "usage": USAGE}),  # nobody knows
+    ("stop", {"finish_reason": "length", "content": "no", "usage": NONE}),  # nobody knows
     ("tool_calls", {"outcome": "server", "why": "500"}),  # nobody knows
     (None, {"finish_reason": "tool_calls", "calls": [CALL], "usage": USAGE}),  # nobody knows
 ]
@@ -71,6 +72,6 @@ def test_f1_precision_recall_and_schema_accuracy_by_hand(found: Any) -> None:
 
 
 def test_usage_is_summed_over_who_tells_it_and_finish_reasons_are_counted(found: Any) -> None:
-    assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (70, 14)
-    assert found.usage.untold == 1
+    assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (60, 12)
+    assert found.usage.untold == 2
     assert found.finish_reasons == {"tool_calls": 5, "stop": 2, "length": 1}
