@@ -16,7 +16,7 @@ from typing import Any, cast
 from harness.base.errors import ConfigError
 from harness.base.held import Held, broken, kept, taken
 from harness.base.reply import Reply
-from harness.base.strict_json import parsed
+from harness.base.strict_json import parsed, require_sendable
 from harness.base.strict_toml import convert
 from harness.base.suite import Given, Suite
 from suites import outside, owed
@@ -85,6 +85,7 @@ def _case(line: str, where: str) -> PromptCase:
         raise ConfigError(f"{where}: it is no line of JSON: {error}") from error
     if not isinstance(row, dict):
         raise ConfigError(f"{where}: it must be a JSON object")
+    require_sendable(cast("object", row), where)
     return convert(PromptCase, cast("dict[str, Any]", row), where)
 
 

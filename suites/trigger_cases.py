@@ -14,13 +14,13 @@ and nobody can tell any more.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
 from harness.base.errors import ConfigError
+from harness.base.strict_json import parsed, require_sendable
 from harness.base.strict_toml import convert
 from harness.base.trigger import called
 
@@ -100,31 +100,24 @@ def fingerprint(path: Path) -> str:
 
 def _case(line: bytes, where: str, number: int) -> TriggerCase:
     try:
-        table = json.loads(line, object_pairs_hook=_unique, parse_constant=_no_number)
+        table = parsed(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
         raise ConfigError(f"{where}: is not JSON: {error}") from error
     if isinstance(table, dict) and "response" in table:
         case = _of_result(cast("dict[str, Any]", table), where)
     else:
         case = _of_line(convert(_Line, table, where), number)
-    if not case.id or not case.id.isprintable():
+    if not _is_name(case.id):
         raise ConfigError(f"{where}: id is {case.id!r}; it must be a printable name")
-    if case.finish_reason == "":
-        raise ConfigError(f"{where}: finish_reason is ''; it must be a reason, or null")
+    if case.finish_reason is not None and not _is_name(case.finish_reason):
+        reason = case.finish_reason
+        raise ConfigError(f"{where}: finish_reason is {reason!r}; it must be a reason, or null")
     _check(case.request, f"{where}: request")
     return case
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON lets a key stand twice, and the last one win."""
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise ValueError("a key stands twice")
-    return table
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+def _is_name(text: str) -> bool:
+    return bool(text) and text.isprintable()
 
 
 def _of_line(line: _Line, number: int) -> TriggerCase:
@@ -174,8 +167,17 @@ def _in(where: str, value: Any, *keys: str | int) -> Any:
 
 
 def _check(request: Table, where: str) -> None:
-    """A chat, and tools where there are any; the rest is the engine's to judge."""
-    if not convert(Tables, request.get("messages"), f"{where}: messages"):
+    """A chat, and tools where there are any; the rest is the engine's to judge, and reaches it."""
+    messages = convert(Tables, request.get("messages"), f"{where}: messages")
+    if not messages:
         raise ConfigError(f"{where}: messages is empty")
-    if request.get("tools") is not None:
-        convert(Tables, request["tools"], f"{where}: tools")
+    _check_tools(request, where)
+    for at, message in enumerate(messages):
+        _check_tools(message, f"{where}: messages[{at}]")
+    require_sendable(request, where)
+
+
+def _check_tools(table: Table, where: str) -> None:
+    """A message may declare some too."""
+    if table.get("tools") is not None:
+        convert(Tables, table["tools"], f"{where}: tools")

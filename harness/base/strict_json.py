@@ -1,6 +1,7 @@
 """JSON read strictly: no key twice, no NaN, nothing behind it, no number that is lost on a double.
 
-Python's own reader lets all of these pass but the third.
+Python's own reader lets all of these pass but the third. What it reads, the writer of requests may
+still refuse: half a surrogate pair, an integer of more than 64 bits, some 250 levels.
 """
 
 from __future__ import annotations
@@ -8,6 +9,10 @@ from __future__ import annotations
 import json
 import math
 from typing import Any
+
+import orjson
+
+from harness.base.errors import ConfigError
 
 
 def parsed(text: str) -> Any:
@@ -20,6 +25,14 @@ def parsed(text: str) -> Any:
         parse_float=_double,
         parse_int=_integer,
     )
+
+
+def require_sendable(body: object, where: str) -> None:
+    """Raises ConfigError where a request's body cannot be written."""
+    try:
+        orjson.dumps([body])  # a plan makes its id of a list with the body in it
+    except TypeError as error:
+        raise ConfigError(f"{where}: cannot be sent as JSON: {error}") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

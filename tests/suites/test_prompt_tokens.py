@@ -130,6 +130,18 @@ def test_a_suite_without_a_file_of_its_own_is_refused(tmp_path: Path) -> None:
         ('{"id": "a", "request": {}}', "the key 'expected_prompt_tokens' is missing"),
         ('{"id": "a", "request": {}, "expected_prompt_tokens": "4"}', "expected_prompt_tokens is"),
         ('{"id": "a", "request": {}, "expected_prompt_tokens": 4, "x": 1}', "unknown key 'x'"),
+        (
+            '{"id": "a", "request": {"seed": 1180591620717411303424}, "expected_prompt_tokens": 4}',
+            "cannot be sent as JSON: Integer exceeds",
+        ),
+        (
+            '{"id": "a", "request": {"user": "\\ud800"}, "expected_prompt_tokens": 4}',
+            "cannot be sent as JSON: str is",
+        ),
+        (
+            '{"id": "\\ud800", "request": {}, "expected_prompt_tokens": 4}',
+            "cannot be sent as JSON: str is",
+        ),
     ],
 )
 def test_a_bad_line_is_refused_with_file_and_number(tmp_path: Path, line: str, said: str) -> None:

@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from harness.base.errors import ConfigError
+from harness.base.suite import Given
+from harness.runs.plan import Plan
+from launchers.vllm import VllmDialect
+from suites import registry
 from suites.trigger_cases import ReferenceCall, TriggerCase, fingerprint, load
+from tests.harness.runs.made_up import SPEC, cases
 
 MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": "What is the weather in Bonn?"}]
 TOOLS: list[dict[str, Any]] = [
@@ -51,6 +57,13 @@ RESULT: dict[str, Any] = {
     "hash": "00",
 }
 SAID = {"choices": [{"finish_reason": "stop", "message": {"content": "Hi", "tool_calls": None}}]}
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
 
 
 def written(path: Path, *rows: object) -> Path:
@@ -96,11 +109,11 @@ def test_results_of_k2_vendor_verifier_are_read(tmp_path: Path) -> None:
         "response": {"error": "Connection error."},
         "more": 1,
     }
-    cases = load(written(tmp_path / "results.jsonl", RESULT, said, failed))
-    assert [(case.id, case.called) for case in cases] == [("7", True), ("8", False), ("9", None)]
-    assert cases[0].request == RESULT["request"]
-    assert cases[0].calls == (ReferenceCall(name="weather", arguments=CALL["arguments"]),)
-    assert (cases[1].calls, cases[2].calls) == ((), None)
+    found = load(written(tmp_path / "results.jsonl", RESULT, said, failed))
+    assert [(case.id, case.called) for case in found] == [("7", True), ("8", False), ("9", None)]
+    assert found[0].request == RESULT["request"]
+    assert found[0].calls == (ReferenceCall(name="weather", arguments=CALL["arguments"]),)
+    assert (found[1].calls, found[2].calls) == ((), None)
 
 
 def test_the_extra_body_was_part_of_the_request(tmp_path: Path) -> None:
@@ -114,7 +127,7 @@ def test_the_extra_body_was_part_of_the_request(tmp_path: Path) -> None:
         (b"{", "is not JSON"),
         (b"\xff", "is not JSON"),
         (b"", "is not JSON"),
-        (b'{"id": "a", "id": "b"}', "a key stands twice"),
+        (b'{"id": "a", "id": "b"}', "the key 'id' stands twice"),
         (b'{"request": NaN}', "NaN is no JSON number"),
         ([], r"is \[\]; it must be a table"),
         ({**GOOD, "more": 1}, "unknown key 'more'"),
@@ -131,6 +144,24 @@ def test_the_extra_body_was_part_of_the_request(tmp_path: Path) -> None:
         ({**GOOD, "request": {"tools": TOOLS}}, "request: messages is None"),
         ({**GOOD, "request": {"messages": []}}, "request: messages is empty"),
         ({**GOOD, "request": {"messages": MESSAGES, "tools": {}}}, r"request: tools is \{\}"),
+        ({**GOOD, "reference": {"finish_reason": "\ud800"}}, "finish_reason is '"),
+        ({**GOOD, "request": {"messages": [{"role": "\ud800"}]}}, "cannot be sent as JSON: str is"),
+        ({**GOOD, "request": {**REQUEST, "\ud800": 1}}, "cannot be sent as JSON: str is"),
+        (
+            {**GOOD, "request": {**REQUEST, "seed": 2**70}},
+            "cannot be sent as JSON: Integer exceeds",
+        ),
+        ({**GOOD, "request": {**REQUEST, "x": nested(300)}}, "cannot be sent as JSON: Recursion"),
+        (b'{"request": {"messages": [{}], "top_p": 1e999}}', "beyond what a double holds"),
+        (
+            {**GOOD, "request": {"messages": [{"role": "system", "tools": ["x"]}]}},
+            r"request: messages\[0\]: tools\[0\] is 'x'; it must be a table",
+        ),
+        (
+            {**GOOD, "request": {"messages": [{"role": "system", "tools": "x"}]}},
+            r"request: messages\[0\]: tools is 'x'; it must be an array",
+        ),
+        ({**RESULT, "extra_body": {"seed": 2**70}}, "cannot be sent as JSON: Integer exceeds"),
         ({**RESULT, "status": "ok"}, "status is 'ok'; it must be success or failed"),
         ({**RESULT, "response": {"choices": []}}, "response: has no 0"),
         ({**RESULT, "response": None}, "response: has no 'choices'"),
@@ -146,6 +177,21 @@ def test_a_bad_line_is_named(tmp_path: Path, row: object, why: str) -> None:
     with pytest.raises(ConfigError, match=why) as caught:
         load(path)
     assert str(caught.value).startswith(f"{path}: line 2")
+
+
+def test_what_is_read_can_be_asked_however_deeply_it_is_nested(tmp_path: Path) -> None:
+    """A plan makes a request's id of more than its body."""
+    asked = 0
+    for levels in range(240, 260):
+        deep = {"messages": [{"role": "user", "content": nested(levels)}]}
+        path = written(tmp_path / "cases.jsonl", {**GOOD, "request": deep})
+        try:
+            suite = registry.suite(Given(name="tool-trigger", file=path))
+        except ConfigError:
+            continue
+        plan = Plan(SPEC, cases(suite), VllmDialect(model="m"), "e")
+        asked += len(orjson.dumps(plan.request(0).body)) > levels
+    assert 0 < asked < 20
 
 
 def test_an_id_that_occurs_twice_is_refused(tmp_path: Path) -> None:
