@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,15 +11,18 @@ from rich.table import Table
 
 from harness.base.excerpt import excerpt
 from harness.base.held import How
-from harness.report.holding_text import counts_worst_first, headline
+from harness.checker.outcome import Word
+from harness.report.holding_text import SIGNS, counts_in_signs, counts_worst_first, headline
 from harness.report.suites_section import PARAMETERS
+from harness.report.tables import SIGNS as OF_WORDS
 from harness.terminal import COLOURS, plain
-from harness.verifying.holding import Row
+from harness.verifying.holding import Row, SuiteCount
 from harness.verifying.verification import Deployment, Verification, to_json
 
 MOST = 20  # cases that are told
 WIDTH = 100  # columns
 NAME = 24  # of them, for a suite's
+WORDY = 2  # deployments whose columns have room for words
 OF_KINDS = {
     How.KEPT: "green",
     How.BROKEN: "red",
@@ -48,6 +51,9 @@ def show(found: Verification, folder: Path) -> None:
         for reason in one.reasons:
             console.print(f"       {plain(reason)}", soft_wrap=True)
     console.print(_table(found), width=min(WIDTH, console.width))
+    if _narrow(found):
+        console.print(f"  {', '.join(f'{SIGNS[how]} {how}' for how in How)}", soft_wrap=True)
+        console.print(f"  {', '.join(f'{OF_WORDS[w]} {w}' for w in Word)}", soft_wrap=True)
     for suite, why in found.not_run.items():
         console.print(f"  {plain(suite)}: not run: {plain(why)}", soft_wrap=True)
     for line in (*_cases(found), *_detectors(found.deployments)):
@@ -62,34 +68,42 @@ def _table(found: Verification) -> Table:
     table.add_column("suite", no_wrap=True, max_width=NAME)
     table.add_column("cases", justify="right", no_wrap=True)
     for place, one in enumerate(found.deployments, 1):
-        table.add_column(f"{place} {plain(one.name)}", overflow="fold")
+        name = str(place) if _narrow(found) else f"{place} {plain(one.name)}"
+        table.add_column(name, overflow="fold")
     suites = dict.fromkeys(suite.suite for one in found.deployments for suite in one.suites)
     for suite in suites:
         cases = sum(row.suite == suite for row in found.rows)
-        cells = (_held(one, suite) for one in found.deployments)
+        said = counts_in_signs if _narrow(found) else counts_worst_first
+        cells = (_held(one, suite, said) for one in found.deployments)
         table.add_row(plain(suite), f"{cases:,}", *cells)
         if suite == PARAMETERS:
             for way in dict.fromkeys(a.way for one in found.deployments for a in one.applied):
-                cells = (_applied(one, way) for one in found.deployments)
+                cells = (_applied(one, way, _narrow(found)) for one in found.deployments)
                 table.add_row(f" applied: {plain(way)}", "", *cells)
     return table
 
 
-def _held(one: Deployment, name: str) -> str:
+def _narrow(found: Verification) -> bool:
+    """Whether there are too many columns for words."""
+    return len(found.deployments) > WORDY
+
+
+def _held(one: Deployment, name: str, told: Callable[[SuiteCount], str]) -> str:
     for suite in one.suites:
         if suite.suite == name:
-            said = counts_worst_first(suite)
+            said = told(suite)
             colour = OF_KINDS[suite.how]
             return f"[{colour}]{said}[/]" if colour else said
     return "not asked"
 
 
-def _applied(one: Deployment, way: str) -> str:
+def _applied(one: Deployment, way: str, narrow: bool) -> str:
     for audited in one.applied:
         if audited.way == way:
             if audited.word is None:
                 return "no say"
-            return f"[{COLOURS[audited.word]}]{audited.word}[/]"
+            said = OF_WORDS[audited.word] if narrow else audited.word
+            return f"[{COLOURS[audited.word]}]{said}[/]"
     return "not audited"
 
 

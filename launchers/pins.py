@@ -80,7 +80,8 @@ class KnownTable:
 
     cases: str  # SUITE/CASE/WAY, with * for any text
     why: str
-    share: float = 1.0  # of these cases, at most
+    share: float = 1.0  # of these cases in each suite, at most
+    how: tuple[str, ...] = ("broken", "unanswered")  # they come out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

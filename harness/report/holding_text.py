@@ -52,6 +52,11 @@ def counts_worst_first(one: SuiteCount) -> str:
     return _listed(one, tuple(How))
 
 
+def counts_in_signs(one: SuiteCount) -> str:
+    """The worst first: `2✗ 58✓`."""
+    return " ".join(f"{one.counts[how]:,}{SIGNS[how]}" for how in How if one.counts.get(how))
+
+
 def _listed(one: SuiteCount, order: tuple[How, ...]) -> str:
     return ", ".join(f"{one.counts[how]:,} {how}" for how in order if one.counts.get(how))
 

@@ -10,7 +10,7 @@ from harness.comparison import Row as Checked
 from harness.nodes import prepared
 from harness.runs.plan import Cases
 from harness.runs.report import Report
-from harness.verifying import checks, holding, known, noticing, triggered, verification
+from harness.verifying import checks, holding, known, noticing, spec, triggered, verification
 from harness.verifying.holding import Row
 from harness.verifying.spec import Asked
 from harness.verifying.verification import Deployment
@@ -77,7 +77,13 @@ def _deployment(
     start = f"{title}: "
     failed = next((p.removeprefix(start) for p in found.problems if p.startswith(start)), None)
     word, reasons = verification.decided(
-        one.checked, suites, enforced=engine.enforce, failed=failed, unchecked=why, known=excused
+        one.checked,
+        suites,
+        enforced=engine.enforce,
+        failed=failed,
+        unchecked=why,
+        known=excused,
+        not_run=[chosen.name for chosen in spec.suites(asked) if chosen.not_run is not None],
     )
     trigger = None
     if asked.trigger is not None:

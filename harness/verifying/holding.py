@@ -18,6 +18,7 @@ from harness.base.held import Held, How
 from harness.base.reply import Reply
 from harness.runs.plan import Cases
 from harness.runs.replies import reply
+from suites.owed import STREAMED, WHOLE
 
 NOT_ASKED = Held(how=How.UNANSWERED, why="not asked")
 SEVERE = (How.BROKEN, How.NOT_ENFORCED, How.UNANSWERED)  # one such repeat decides a case
@@ -44,6 +45,7 @@ class SuiteCount:
     suite: str
     cases: int
     counts: Mapping[How, int]
+    cut: float = 0.0  # unfinished, of these and the kept; streamed or not, whichever is more
 
     @property
     def how(self) -> How:
@@ -72,14 +74,29 @@ def rows(cases: Cases, answers: Mapping[str, Path]) -> list[Row]:
 
 def counts(rows: Sequence[Row], engine: str) -> list[SuiteCount]:
     """Per suite, in their order."""
+    suites = dict.fromkeys(row.suite for row in rows)
     return [
-        SuiteCount(
-            suite=suite,
-            cases=sum(row.suite == suite for row in rows),
-            counts=dict(Counter(row.held[engine].how for row in rows if row.suite == suite)),
-        )
-        for suite in dict.fromkeys(row.suite for row in rows)
+        _counted(suite, [row for row in rows if row.suite == suite], engine) for suite in suites
     ]
+
+
+def _counted(suite: str, rows: Sequence[Row], engine: str) -> SuiteCount:
+    counts = Counter(row.held[engine].how for row in rows)
+    return SuiteCount(
+        suite=suite,
+        cases=len(rows),
+        counts=dict(counts),
+        cut=max(
+            _cut([row.held[engine].how for row in rows if row.case.endswith(f"/{way}")])
+            for way in (STREAMED, WHOLE)
+        ),
+    )
+
+
+def _cut(hows: Sequence[How]) -> float:
+    """The share of answers that were cut, of these and what is kept."""
+    cut, kept = hows.count(How.UNFINISHED), hows.count(How.KEPT)
+    return cut / (cut + kept) if cut else 0.0
 
 
 def together(repeats: Sequence[Held], epochs: int) -> Held:

@@ -7,14 +7,16 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from harness import candidate
+from harness.address import address
 from harness.base import atomic
 from harness.base.errors import ConfigError
 from harness.base.home import home
-from launchers import derivation
+from launchers import derivation, pins
 
 FILE = "verify.json"
 
@@ -51,8 +53,9 @@ class How:
         """What a URL promises; a pin says so itself."""
         return self.numerics if candidate.is_url(name) else None
 
-    def command(self) -> str:
-        """The same, to be typed again; without the values of secrets."""
+    def command(self, chosen: Path | None) -> str:
+        """The same, to be typed again; without the values of secrets. `chosen`: what `--run`
+        names."""
         words = ["enginediff", "verify", *self.names]
         for change in self.changes:
             words += ["--set", derivation.shown(change)]
@@ -62,14 +65,30 @@ class How:
             ("--trigger", self.trigger),
             ("--numerics", self.numerics),
             ("--max-tokens", self.max_tokens),
+            ("--run", chosen),
         ):
             words += [] if value is None else [option, str(value)]
         words += ["--enforce"] * self.enforce + ["--quick"] * self.quick
         return shlex.join([*words, "--seed", str(self.seed)])
 
 
-def refuse_secrets(how: How) -> None:
-    """Raises ConfigError for a change that must not be written down, as all of them are."""
+def refuse(how: How) -> None:
+    """Raises ConfigError for options that do nothing, that must not be written down (as all of
+    them are), or that name one deployment twice."""
+    urls = [name for name in how.names if candidate.is_url(name)]
+    if len(urls) == len(how.names):
+        for option, given in (("--set", how.changes), ("--enforce", how.enforce)):
+            if given:
+                raise ConfigError(f"{option}: is of pins, and none is named")
+    if how.numerics is not None and (not urls or how.numerics not in pins.NUMERICS_CLASSES):
+        known = " or ".join(pins.NUMERICS_CLASSES)
+        raise ConfigError(
+            f"--numerics is {how.numerics!r}; it is what a URL promises, and must be {known}"
+        )
+    asked = [str(address(name)) if name in urls else name for name in how.names]
+    for place, name in enumerate(asked):
+        if name in asked[:place]:
+            raise ConfigError(f"{name}: is named twice")
     for change in how.changes:
         if derivation.shown(change) != change:
             raise ConfigError(
@@ -78,18 +97,26 @@ def refuse_secrets(how: How) -> None:
             )
 
 
-def require_same(folder: Path, how: How, pins: Mapping[str, str]) -> None:
-    """Writes down what is asked, and the hash of each pin that is named; or finds the same there.
-    Raises ConfigError."""
-    own, asked = folder / FILE, orjson.loads(orjson.dumps({**asdict(how), "pins": pins}))
+def begin(folder: Path, how: How, facts: Mapping[str, Any], choices: Mapping[str, Any]) -> Any:
+    """Writes down what is asked, with the `facts` that decide what comes of it; or finds the same
+    there. Raises ConfigError.
+
+    `choices` were made for this machine and this day: those that it was begun with are returned.
+    """
+    own = folder / FILE
+    asked = orjson.loads(orjson.dumps({**asdict(how), **facts}))
     if not own.exists():
-        atomic.write_bytes(own, orjson.dumps(asked, option=orjson.OPT_INDENT_2))
-        return
+        content = {"asked": asked, "chosen": choices}
+        atomic.write_bytes(own, orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        return choices
     before = orjson.loads(own.read_bytes())
-    changed = [key for key in asked if asked[key] != before.get(key)]
+    changed = [key for key in asked if asked[key] != before["asked"].get(key)]
     if changed:
-        lines = "\n".join(f"  {key}: {before.get(key)} became {asked[key]}" for key in changed)
+        lines = "\n".join(
+            f"  {key}: {before['asked'].get(key)} became {asked[key]}" for key in changed
+        )
         raise ConfigError(
             f"{folder}: is another verification, and would mix both:\n{lines}\n"
-            "name another folder, or leave --run out"
+            "name another folder with --run"
         )
+    return before["chosen"]

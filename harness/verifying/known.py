@@ -1,7 +1,8 @@
 """What of a contract an engine's release is known not to keep, and how much of it: its pin says so
 (serving.known). Pure.
 
-A share is excused whole or not at all: where more is broken than is known, all of it counts.
+A share is excused whole or not at all, suite by suite: where more is broken than is known, all of
+it counts.
 """
 
 from __future__ import annotations
@@ -11,11 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from harness.base.held import How
-from harness.verifying.holding import Row
+from harness.base.held import Held, How
+from harness.verifying.holding import NOT_ASKED, Row
 from launchers.pins import KnownTable
-
-EXCUSED = (How.BROKEN, How.UNANSWERED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +25,13 @@ class Known:
     share: float
     why: str
     of: int  # cases that it names
-    found: int  # of these, not kept
+    found: int  # of these, not kept in a way that is known
     counts: Mapping[str, Mapping[How, int]]  # suite -> how -> cases that are excused
 
     @property
     def exceeded(self) -> bool:
-        return self.found > self.share * self.of
+        """In some suite."""
+        return sum(sum(one.values()) for one in self.counts.values()) < self.found
 
 
 def judged(rows: Sequence[Row], engine: str, known: Sequence[KnownTable]) -> tuple[Known, ...]:
@@ -49,20 +49,25 @@ def excused(known: Sequence[Known]) -> Mapping[str, Mapping[How, int]]:
 
 
 def _judged(rows: Sequence[Row], engine: str, known: Sequence[KnownTable]) -> Iterator[Known]:
-    left = list(rows)
+    left = {f"{row.suite}/{row.case}": row for row in rows}
     for line in known:
-        own = [row for row in left if fnmatchcase(f"{row.suite}/{row.case}", line.cases)]
-        left = [row for row in left if row not in own]
-        bad = [row for row in own if row.held[engine].how in EXCUSED]
-        counts: dict[str, Counter[How]] = {}
-        if len(bad) <= line.share * len(own):
-            for row in bad:
-                counts.setdefault(row.suite, Counter())[row.held[engine].how] += 1
+        names = [name for name in left if fnmatchcase(name, line.cases)]
+        own = [left.pop(name) for name in names]
+        bad = [row for row in own if _known(row.held[engine], line)]
+        counts: dict[str, dict[How, int]] = {}
+        for suite in dict.fromkeys(row.suite for row in bad):
+            hows = Counter(row.held[engine].how for row in bad if row.suite == suite)
+            if hows.total() <= line.share * sum(row.suite == suite for row in own):
+                counts[suite] = dict(hows)
         yield Known(
             cases=line.cases,
             share=line.share,
             why=line.why,
             of=len(own),
             found=len(bad),
-            counts={suite: dict(one) for suite, one in counts.items()},
+            counts=counts,
         )
+
+
+def _known(held: Held, line: KnownTable) -> bool:
+    return held.how in line.how and not held.why.startswith(NOT_ASKED.why)

@@ -3,15 +3,16 @@ ask."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from harness import templates
+from harness import candidate, templates
 from harness.address import address
 from harness.base import atomic
-from harness.base.errors import ConfigError, EnginediffError
+from harness.base.errors import ConfigError
 from harness.base.sampling_rules import Rules
 from harness.client import Endpoint
 from harness.recording import Trace
@@ -50,14 +51,41 @@ def refuse_unreadable(how: How) -> None:
         trigger_cases.load(Path(how.trigger))
 
 
+def servers(how: How) -> Mapping[str, Any]:
+    """What each URL serves: [model, context in tokens or None]. Raises ConfigError where nobody
+    answers."""
+    return {name: _served(name) for name in how.names if candidate.is_url(name)}
+
+
+def choices(
+    how: How, loaded: Sequence[LoadedPin | None], servers: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is decided for this machine: how long an answer may be, and what data there is. Raises
+    ConfigError for --max-tokens that no context has room for."""
+    contexts = [_context(one) for one in loaded if one is not None]
+    contexts += [context for models in servers.values() for _, context in models]
+    shortest = min((one for one in contexts if type(one) is int), default=None)
+    if how.max_tokens is not None and shortest is not None and how.max_tokens >= shortest:
+        raise ConfigError(
+            f"--max-tokens is {how.max_tokens}; it must be below the context, {shortest} tokens"
+        )
+    short = shortest is not None and shortest <= SHORT_CONTEXT
+    return {
+        "max_tokens": how.max_tokens or (SHORT if short else LONG),
+        "outside": [name for name in outside.NAMES if outside.folder(name) is not None],
+    }
+
+
 def asked(
     how: How,
     loaded: Sequence[LoadedPin | None],
     rules: Rules,
     trace: Trace | None,
     folder: Path,
+    chosen: Mapping[str, Any],
 ) -> Asked:
-    """Writes the prompt tokens that are owed into `folder`, where the trace knows them."""
+    """Writes the prompt tokens that are owed into `folder`, where the trace knows them. `chosen`:
+    of `choices`."""
     rendered = None if trace is None else trace.member(templates.MEMBER)
     if rendered is not None:
         lines = truth.lines(templates.read(rendered), rules)
@@ -65,11 +93,11 @@ def asked(
     return Asked(
         engines=tuple(_engines(how, loaded)),
         rules=rules,
-        max_tokens=how.max_tokens or _max_tokens(how, loaded),
+        max_tokens=chosen["max_tokens"],
         quick=how.quick,
         prompt_tokens=None if rendered is None else str(folder / TRUTH),
         trigger=None if how.trigger is None else str(Path(how.trigger).absolute()),
-        outside=tuple(name for name in outside.NAMES if outside.folder(name) is not None),
+        outside=tuple(chosen["outside"]),
         seed=how.seed,
     )
 
@@ -82,24 +110,16 @@ def _engines(how: How, loaded: Sequence[LoadedPin | None]) -> Iterator[Engine]:
             yield Engine(name=name, changes=changes, enforce=True, url=False)
 
 
-def _max_tokens(how: How, loaded: Sequence[LoadedPin | None]) -> int:
-    contexts = [
-        _context_of_url(name) if one is None else _context(one)
-        for name, one in zip(how.names, loaded, strict=True)
-    ]
-    short = any(one is not None and one <= SHORT_CONTEXT for one in contexts)
-    return SHORT if short else LONG
-
-
-def _context(loaded: LoadedPin) -> int | None:
+def _context(loaded: LoadedPin) -> Any:
     return next((loaded.pin.args[name] for name in CONTEXTS if name in loaded.pin.args), None)
 
 
-def _context_of_url(name: str) -> int | None:
-    """As the server says. None: it does not say; or it does not answer, which the run will tell."""
+def _served(name: str) -> list[tuple[str, int | None]]:
+    """Nothing where the server lists no models."""
+    with Endpoint(address(name).base) as endpoint:
+        answer = endpoint.get("/v1/models")
     try:
-        with Endpoint(address(name).base) as endpoint:
-            models = orjson.loads(endpoint.get("/v1/models") or b"{}")
-        return min(one["max_model_len"] for one in models["data"])
-    except (EnginediffError, ValueError, KeyError, TypeError):
-        return None
+        models = orjson.loads(answer or b"")["data"]
+        return sorted((str(one["id"]), one.get("max_model_len")) for one in models)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []

@@ -3,7 +3,8 @@
 EQUIVALENT needs the check's EQUIVALENT, every case asked and answered, and none broken but what the
 pin's release is known not to keep. What a deployment takes that the contract refuses is `not
 enforced`: it breaks only the promise of one that was to enforce it, and is said beside the word. So
-is an answer that was cut, unless more than half of a suite was.
+is an answer that was cut, unless more than half of a suite's answers were, streamed or not. A suite
+that keeps nothing is not kept.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from harness.verifying.known import Known, excused
 
 SCHEMA = 1
 ENFORCED = ("parameters",)  # suites of what `serve --enforce` refuses
-MOST_UNFINISHED = 1 / 2  # of a suite: with more, it says too little
+MOST_UNFINISHED = 1 / 2  # of what a suite was to be answered: with more, it says too little
 EXIT_CODES = {Word.EQUIVALENT: 0, Word.DIFFERENT: 1, Word.INCONCLUSIVE: 3}
 
 
@@ -91,9 +92,10 @@ def decided(
     failed: str | None,
     unchecked: str | None = None,
     known: Sequence[Known] = (),
+    not_run: Sequence[str] = (),
 ) -> tuple[Word, tuple[str, ...]]:
     """A deployment's word, and why. `unchecked`: why there is no check; `known`: what its release
-    is known not to keep."""
+    is known not to keep; `not_run`: suites that say nothing."""
     left = _without(suites, excused(known))
     different = [*_of_check(checked, unchecked, Word.DIFFERENT), *_of_suites(left, (How.BROKEN,))]
     if enforced:
@@ -104,12 +106,14 @@ def decided(
     open_ += _of_check(checked, unchecked, Word.INCONCLUSIVE)
     open_ += _of_suites(left, (How.UNANSWERED,))
     open_ += _of_suites([s for s in left if _mostly_unfinished(s)], (How.UNFINISHED,))
-    if not suites or not any(one.counts.get(How.KEPT) for one in suites):
-        open_.append("no case of any contract was kept")
+    open_ += [f"{one.suite}: no case is kept" for one in suites if not one.counts.get(How.KEPT)]
+    if not suites:
+        open_.append("nothing was asked")
     if open_:
         return Word.INCONCLUSIVE, tuple(open_)
     both = "it computes what the reference computes, and keeps what it owes"
-    return Word.EQUIVALENT, (both, *_beside(suites, known))
+    silent = [f"not run: {listed(not_run)}"] if not_run else []
+    return Word.EQUIVALENT, (both, *_beside(suites, known), *silent)
 
 
 def _without(
@@ -123,7 +127,7 @@ def _without(
 
 
 def _mostly_unfinished(suite: SuiteCount) -> bool:
-    return suite.counts.get(How.UNFINISHED, 0) > MOST_UNFINISHED * suite.cases
+    return suite.cut > MOST_UNFINISHED
 
 
 def together(deployments: Sequence[Deployment]) -> tuple[Word, tuple[str, ...]]:
@@ -170,7 +174,7 @@ def _of_suites(suites: Sequence[SuiteCount], hows: Sequence[How]) -> list[str]:
 
 def _beside(suites: Sequence[SuiteCount], known: Sequence[Known]) -> list[str]:
     """What does not change the word, and is to be told."""
-    return [
-        *_of_suites(suites, (How.NOT_ENFORCED, How.UNFINISHED)),
-        *(f"known of this release: {one.found} of {one.cases}: {one.why}" for one in known),
-    ]
+    told = _of_suites(suites, (How.NOT_ENFORCED, How.UNFINISHED))
+    if count := sum(one.found for one in known):
+        told.append(f"{count} cases that its release is known not to keep (serving.known)")
+    return told

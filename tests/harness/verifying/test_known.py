@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.base.held import Held, How, broken, kept
-from harness.verifying.holding import Row
+from harness.verifying.holding import NOT_ASKED, Row
 from harness.verifying.known import excused, judged
 from launchers.pins import KnownTable
 
@@ -30,7 +30,7 @@ def test_a_share_is_excused_whole_or_not_at_all(bad: int, allowed: bool) -> None
 
 def test_a_case_is_excused_by_the_first_line_that_names_it_and_once() -> None:
     lines = [
-        KnownTable(cases="schemas/0/*", why="500"),
+        KnownTable(cases="schemas/0/*", why="500", how=("unanswered",)),
         KnownTable(cases="schemas/*", why="markers", share=0.2),
     ]
     first, second = judged(rows(3, held=GONE), "e", lines)
@@ -42,3 +42,20 @@ def test_a_case_is_excused_by_the_first_line_that_names_it_and_once() -> None:
 def test_another_engine_and_another_suite_are_not_excused() -> None:
     (found,) = judged(rows(2), "e", [KnownTable(cases="features/*", why="no")])
     assert (found.of, found.found, found.counts) == (0, 0, {})
+
+
+def test_only_what_is_known_of_it_is_excused_and_each_suite_for_itself() -> None:
+    line = KnownTable(cases="schemas*/*", why="markers", share=0.5, how=("broken",))
+    (found,) = judged(rows(3, held=GONE), "e", [line])
+    assert (found.found, found.counts) == (0, {})
+    more = [
+        Row(suite="schemas-b", case=f"{n}/whole", what="", held={"e": kept("yes")})
+        for n in range(90)
+    ]
+    (found,) = judged([*rows(6), *more], "e", [line])
+    assert (found.found, found.exceeded, found.counts) == (6, True, {})
+
+
+def test_what_was_never_asked_is_known_of_no_release() -> None:
+    (found,) = judged(rows(2, held=NOT_ASKED), "e", [KnownTable(cases="schemas/*", why="500")])
+    assert (found.found, found.counts) == (0, {})

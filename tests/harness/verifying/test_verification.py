@@ -20,7 +20,9 @@ from tests.verifications import CHECKED, deployment, made
 
 def suite(name: str = "features", **counts: int) -> SuiteCount:
     held = {How(how.replace("_", " ")): count for how, count in counts.items()}
-    return SuiteCount(suite=name, cases=sum(counts.values()), counts=held)
+    cut, kept = counts.get("unfinished", 0), counts.get("kept", 0)
+    share = cut / (cut + kept) if cut else 0.0
+    return SuiteCount(suite=name, cases=sum(counts.values()), counts=held, cut=share)
 
 
 WHOLE = suite(kept=20)
@@ -41,6 +43,7 @@ def test_all_kept_and_the_check_equivalent_is_equivalent() -> None:
         (suite(kept=19, unanswered=1), Word.INCONCLUSIVE),
         (suite(kept=10, unfinished=10), Word.EQUIVALENT),
         (suite(kept=9, unfinished=11), Word.INCONCLUSIVE),
+        (suite(kept=9, unfinished=10, not_enforced=80), Word.INCONCLUSIVE),
         (suite(kept=10, not_enforced=10), Word.EQUIVALENT),
         (suite(not_enforced=20), Word.INCONCLUSIVE),  # it has kept nothing
         (suite(kept=18, broken=1, unanswered=1), Word.DIFFERENT),
@@ -48,6 +51,17 @@ def test_all_kept_and_the_check_equivalent_is_equivalent() -> None:
 )
 def test_what_one_suite_makes_of_it(counts: SuiteCount, expected: Word) -> None:
     assert word(counts) is expected
+
+
+def test_a_suite_that_keeps_nothing_is_not_kept_whatever_the_others_do() -> None:
+    empty = suite("tool-schemas", unfinished=1, not_enforced=9)
+    found, reasons = decided(CHECKED, [WHOLE, empty], enforced=False, failed=None)
+    assert found is Word.INCONCLUSIVE and "tool-schemas: no case is kept" in reasons
+
+
+def test_what_was_not_run_is_said_beside_the_word() -> None:
+    _, reasons = decided(CHECKED, [WHOLE], enforced=False, failed=None, not_run=["a", "b"])
+    assert reasons[-1] == "not run: a and b"
 
 
 def test_no_case_at_all_is_no_word() -> None:
@@ -88,7 +102,7 @@ def test_what_is_known_of_a_release_is_told_and_breaks_nothing() -> None:
     one = Known(cases="features/n-*", share=1.0, why="n is 1", of=2, found=2, counts=counts)
     found, reasons = decided(CHECKED, [broken], enforced=False, failed=None, known=(one,))
     assert found is Word.EQUIVALENT
-    assert "known of this release: 2 of features/n-*: n is 1" in reasons
+    assert "2 cases that its release is known not to keep (serving.known)" in reasons
     assert word(suite(kept=17, broken=2, unanswered=1), known=(one,)) is Word.DIFFERENT
     assert word(suite("parameters", broken=1, kept=1), known=(one,)) is Word.DIFFERENT
 
