@@ -20,7 +20,10 @@ from harness.runs.transport import CONNECT_S, IDLE_CONNECTION_S, UnansweredError
 from harness.runs.wire import Wire
 from launchers.openai_api import CHAT, COMPLETIONS
 
-OWN = ("model", "messages", "prompt", "stream")  # the others go on as they are
+OWN = {  # fields that the package names; the others go on as they are
+    CHAT: ("model", "messages", "stream"),
+    COMPLETIONS: ("model", "prompt", "stream"),
+}
 
 
 class Sdk:
@@ -67,7 +70,7 @@ class Sdk:
                 yield pieces
             return
         fields: dict[str, Any] = orjson.loads(body)
-        own = {name: fields.pop(name) for name in OWN if name in fields}
+        own = {name: fields.pop(name) for name in OWN[path] if name in fields}
         if path == CHAT and not isinstance(own.get("messages"), list):
             # The package refuses a chat without; its server is to do so.
             fields |= {"messages": own["messages"]} if "messages" in own else {}

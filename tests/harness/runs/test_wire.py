@@ -19,6 +19,7 @@ from harness.runs.retry import Failure
 from harness.runs.sdk import Sdk
 from harness.runs.transport import IDLE_CONNECTION_S, UnansweredError
 from harness.runs.wire import Wire
+from launchers.openai_api import CHAT
 from tests.building import answer, serving
 
 KEY = "sk-very-secret"
@@ -39,6 +40,8 @@ def asked(
     *,
     times: int = 1,
     pause_s: float = 0.0,
+    path: str = PATH,
+    body: bytes = BODY,
 ) -> bytes:
     """The answers to `times` requests of one wire, one after another."""
 
@@ -48,7 +51,7 @@ def asked(
         try:
             for time_ in range(times):
                 await asyncio.sleep(pause_s if time_ else 0)
-                async with wire.stream(PATH, BODY) as pieces:
+                async with wire.stream(path, body) as pieces:
                     async for piece in pieces:
                         found += piece
         finally:
@@ -73,17 +76,29 @@ def begin(handler: BaseHTTPRequestHandler, content: bytes, length: int) -> None:
     handler.wfile.flush()
 
 
-def test_the_body_goes_out_as_it_is_and_the_answer_comes_back_whole(made: Made) -> None:
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PATH, json.loads(BODY)),
+        (PATH, {"model": "m", "prompt": [1], "messages": [], "stream": True}),
+        (CHAT, {"model": "m", "messages": [{"role": "user"}], "prompt": "Hi", "stream": False}),
+        (CHAT, {"model": "m", "messages": [{"content": [[[1]] * 2]}], "extra_body": {"a": 1}}),
+        (CHAT, {"model": "m", "messages": 5, "timeout": 0}),
+    ],
+)
+def test_the_body_goes_out_as_it_is_and_the_answer_comes_back_whole(
+    made: Made, path: str, body: dict[str, object]
+) -> None:
     def echo(handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers["content-length"]))
+        came = handler.rfile.read(int(handler.headers["content-length"]))
         named = f"{handler.path} {handler.headers['authorization']} ".encode()
-        answer(handler, 200, named + body)
+        answer(handler, 200, named + came)
 
     with serving(echo) as url:
-        found = asked(made, f"{url}/")
-    said, _, body = found.partition(b"{")
-    assert said == f"{PATH} Bearer {KEY} ".encode()
-    assert json.loads(b"{" + body) == json.loads(BODY)
+        found = asked(made, f"{url}/", path=path, body=json.dumps(body).encode())
+    said, _, came = found.partition(b"{")
+    assert said == f"{path} Bearer {KEY} ".encode()
+    assert json.loads(b"{" + came) == body
 
 
 @pytest.mark.parametrize(
