@@ -201,6 +201,45 @@ def test_a_key_that_is_echoed_is_hidden_also_where_json_escapes_it() -> None:
     assert key not in f"{told.value} {malformed.value}"
 
 
+ECHOES = (
+    lambda key: {"tool_calls": [{"index": 0, "id": key, "function": {"name": key}}]},
+    lambda key: {"tool_calls": [{"index": 0, "function": {"arguments": f'{{"a": "{key}"}}'}}]},
+    lambda key: {"content": key, "reasoning": key},
+)
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_key_is_hidden_wherever_it_is_echoed(echo: Any, escaped: bool) -> None:
+    """Calls and logprobs are handed on too; some servers escape what need not be."""
+    key = "sk-a+very+secret"
+    token = {"token": key, "logprob": -1.5, "top_logprobs": [{"token": key, "logprob": -1.5}]}
+    choice = {"delta": echo(key), "logprobs": {"content": [token]}, "finish_reason": key}
+    text = event(choices=[choice], usage={"prompt_tokens": 7, "of": [key]})
+    stream = Stream(key, more=True)
+    found = stream.feed((text.replace("+", "\\u002b") if escaped else text).encode())
+    shown = json.dumps([found, stream.usage])
+    assert key not in shown and "***" in shown
+    assert found["logprobs"][0]["logprob"] == -1.5
+    (plain,) = Stream(more=True).feed(text.encode())["logprobs"]
+    assert plain == token
+
+
+@pytest.mark.parametrize("key", ["0", "null", "a", "index", "-"])
+def test_a_key_that_json_is_made_of_breaks_no_event(key: str) -> None:
+    """A server that wants none is given any."""
+    stream = Stream(key)
+    for piece in (chat(content="1"), chat(tool_calls=[CALL])):
+        stream.feed(piece.encode())
+    assert stream.chunks == 2
+
+
+def test_an_event_that_is_nested_without_end_is_malformed_where_a_key_is_hidden() -> None:
+    deep = b'{"choices": ' + b"[" * 900 + b'"\\n"' + b"]" * 900 + b"}"
+    with pytest.raises(MalformedError, match="no part of an answer"):
+        Stream("sk-secret").feed(b"data: " + deep + b"\n\n")
+
+
 def test_an_event_without_an_end_is_not_held_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assembling, "MOST_BYTES", 1000)
     for piece in (b"x" * 100, b"data: x\n"):

@@ -119,6 +119,39 @@ def test_a_count_that_is_none_is_not_summed(tmp_path: Path, count: object) -> No
     assert (row.prompt_tokens, row.completion_tokens) == (2**32 - 1, 2**32 - 1)
 
 
+def spelled(text: str, **more: Any) -> dict[str, Any]:
+    """A token's logprob."""
+    return {"token": text, "logprob": -1.0, "bytes": list(text.encode()), **more}
+
+
+def test_a_key_is_hidden_in_what_is_put_together_of_pieces(tmp_path: Path) -> None:
+    key = "sk-a/very/secret"
+    pieces = ("the sk-a", "/very/", "secret is", " it")
+    calls = [{"index": 0, "id": None, "function": {"name": None, "arguments": p}} for p in pieces]
+    calls[0] = {"index": 0, "id": "1", "function": {"name": "f", "arguments": pieces[0]}}
+    logprobs = [spelled(text, top_logprobs=[spelled(text)]) for text in pieces]
+    alone = [{**spelled("x"), "bytes": list(key.encode())}, {"token": key}, 5, {"bytes": ["x"]}]
+    lines = [
+        {"kind": "sent", "n": 0, "attempt": 1, "from": 0},
+        *({"kind": "parts", "parts": [[0, {"calls": [call]}]]} for call in calls),
+        *({"kind": "parts", "parts": [[0, {"content": text}]]} for text in pieces),
+        *({"kind": "parts", "parts": [[0, {"logprobs": [one]}]]} for one in [*logprobs, *alone]),
+        {"kind": "parts", "parts": [[0, {"finish_reason": "tool_calls", "done": True}]]},
+        {"kind": "ended", "n": 0, "attempt": 1, "outcome": "answered", "final": True},
+    ]
+    path = journalled(tmp_path / "records" / "1-e" / "local.jsonl", lines)
+    gathered(asked_of("1-e", {"local": path}, key), cases(suite(1)), tmp_path)
+    (line,) = map(orjson.loads, (tmp_path / "answers" / "1-e.jsonl").read_bytes().splitlines())
+    assert line["content"] == line["calls"][0]["arguments"] == "the *** is it"
+    *hidden, last = line["logprobs"][:4]
+    for one in hidden:
+        assert (one["token"], one["bytes"], one["logprob"]) == ("***", None, -1.0)
+        assert one["top_logprobs"] == [{"token": "***", "logprob": -1.0, "bytes": None}]
+    assert last == logprobs[3]
+    assert line["logprobs"][4] == {**spelled("x"), "token": "***", "bytes": None}
+    assert line["logprobs"][5:] == [{"token": "***", "bytes": None}, 5, {"bytes": ["x"]}]
+
+
 def test_tokens_come_out_whole_where_they_make_several_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
