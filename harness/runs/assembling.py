@@ -11,12 +11,13 @@ from typing import Any
 
 import orjson
 
+from harness.runs.hiding import hidden, loads
+
 DONE = b"[DONE]"
 MOST_BYTES = 8 << 20  # of one event: a longer one is no stream of tokens
 OTHER_FIELDS = (b":", b"event:", b"id:", b"retry:")  # a comment, and what says nothing here
 REFUSALS = (400, 422)  # of HTTP; vLLM begins with 200, and may then find the request wrong
 REASONS = ("stop", "length", "tool_calls", "function_call", "content_filter")  # of whole answers
-HIDDEN = b"***"
 BOM = b"\xef\xbb\xbf"
 SHOWN = 200  # bytes of what is no answer, in a message
 
@@ -130,11 +131,9 @@ class Stream:
             self.done = found["done"] = True
             return
         try:
-            chunk: Any = orjson.loads(data)
+            self._add(loads(data, self._secret), found)
         except orjson.JSONDecodeError as error:
             raise MalformedError(f"an event that is no JSON: {self._shown(data)}") from error
-        try:
-            self._add(chunk, found)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             shown = self._shown(data)
             raise MalformedError(f"an event that is no part of an answer: {shown}") from error
@@ -186,8 +185,6 @@ class Stream:
 
     def _text(self, name: str, text: str | None, found: dict[str, Any]) -> None:
         if text:
-            if self._secret and self._secret in text:
-                text = text.replace(self._secret, HIDDEN.decode())
             found[name] = found.get(name, "") + text
 
     def _shown(self, data: bytes) -> str:
@@ -210,11 +207,3 @@ def call(piece: Any) -> dict[str, Any]:
     if index is not None and type(index) is not int:
         raise TypeError(f"{index!r} is no index")
     return {"index": index or 0, "id": piece.get("id"), "function": texts}
-
-
-def hidden(content: bytes, secret: str) -> bytes:
-    """`content` without the key; to be hidden before it is shortened."""
-    if not secret:
-        return content
-    escaped = secret.replace("/", "\\/").encode()  # as JSON may have it
-    return content.replace(secret.encode(), HIDDEN).replace(escaped, HIDDEN)

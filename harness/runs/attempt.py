@@ -15,8 +15,9 @@ import orjson
 
 from harness.base.errors import RequestError
 from harness.runs.answer import Answer
-from harness.runs.assembling import MalformedError, Stream, ToldError, hidden
+from harness.runs.assembling import MalformedError, Stream, ToldError
 from harness.runs.engine import Engine
+from harness.runs.hiding import hidden
 from harness.runs.plan import Request
 from harness.runs.retry import Failure
 from harness.runs.spec import LimitsTable

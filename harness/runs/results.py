@@ -17,6 +17,7 @@ from harness.base import atomic, scored
 from harness.base.reply import token_count
 from harness.base.scored import SCORED, Scored
 from harness.runs import journal, power
+from harness.runs.hiding import unspelled, without
 from harness.runs.plan import Cases
 from harness.runs.replies import reply
 from harness.runs.story import ANSWERED, Ended, told
@@ -144,11 +145,11 @@ def _without_power(
 
 def _answer(ended: Ended, record: Scored, node: str, secret: str) -> dict[str, Any]:
     """Of the token ids the count alone: they stand in Parquet."""
-    answer = {
-        name: value.replace(secret, "***") if secret and isinstance(value, str) else value
-        for name, value in ended.answer.items()
-        if name != "token_ids"
-    }
+    answer = {name: value for name, value in ended.answer.items() if name != "token_ids"}
+    if secret:
+        if "logprobs" in answer:
+            answer["logprobs"] = unspelled(answer["logprobs"], secret)
+        answer = without(answer, secret)
     told = {
         name: ended.end[name]
         for name in (

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
-from harness.runs.assembling import hidden
+from harness.runs.hiding import hidden
 from harness.runs.retry import Failure
 
 CONNECT_S = 10.0

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from harness.runs.assembling import MOST_BYTES, REASONS, SHOWN, MalformedError, call, hidden
+from harness.runs.assembling import MOST_BYTES, REASONS, SHOWN, MalformedError, call
+from harness.runs.hiding import hidden, loads
 
 
 class Whole:
@@ -39,14 +40,16 @@ class Whole:
 
     def end(self) -> dict[str, Any]:
         """All of it, as `Stream.feed` has it. Raises MalformedError."""
-        data = hidden(b"".join(self._data), self._secret)
+        data = b"".join(self._data)
         try:
-            answer = orjson.loads(data)
-            return self._read(answer)
+            return self._read(loads(data, self._secret))
         except orjson.JSONDecodeError as error:
-            raise MalformedError(f"200, and no JSON: {data[:SHOWN]!r}") from error
+            raise MalformedError(f"200, and no JSON: {self._shown(data)}") from error
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise MalformedError(f"200, and no chat's answer: {data[:SHOWN]!r}") from error
+            raise MalformedError(f"200, and no chat's answer: {self._shown(data)}") from error
+
+    def _shown(self, data: bytes) -> str:
+        return repr(hidden(data, self._secret)[:SHOWN])
 
     def _read(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Raises one of the errors above where it is not of the API's form."""

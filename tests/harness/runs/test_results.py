@@ -127,8 +127,7 @@ def spelled(text: str, **more: Any) -> dict[str, Any]:
 def test_a_key_is_hidden_in_what_is_put_together_of_pieces(tmp_path: Path) -> None:
     key = "sk-a/very/secret"
     pieces = ("the sk-a", "/very/", "secret is", " it")
-    calls = [{"index": 0, "id": None, "function": {"name": None, "arguments": p}} for p in pieces]
-    calls[0] = {"index": 0, "id": "1", "function": {"name": "f", "arguments": pieces[0]}}
+    calls = [{"index": 0, "id": "1", "function": {"name": "f", "arguments": p}} for p in pieces]
     logprobs = [spelled(text, top_logprobs=[spelled(text)]) for text in pieces]
     alone = [{**spelled("x"), "bytes": list(key.encode())}, {"token": key}, 5, {"bytes": ["x"]}]
     lines = [
