@@ -39,7 +39,10 @@ def of_run(folder: Path) -> Mapping[str, Counted]:
 def _require_same(folder: Path, cases: Cases) -> None:
     """Raises ConfigError where a suite is another one by now: its answers would be taken for those
     to other requests."""
-    decides = orjson.loads((folder / folders.PROVENANCE).read_bytes())["decides"]
+    provenance = folder / folders.PROVENANCE
+    if not provenance.is_file():
+        raise ConfigError(f"{folder}: was not begun: there is no {folders.PROVENANCE} in it")
+    decides = orjson.loads(provenance.read_bytes())["decides"]
     for one in cases:
         if decides.get(f"suite {one.suite.name}") != one.suite.fingerprint:
             raise ConfigError(

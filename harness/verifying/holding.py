@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from harness.base.errors import ConfigError
 from harness.base.held import Held, How
 from harness.base.reply import Reply
 from harness.runs.plan import Cases
@@ -129,8 +130,12 @@ def _held(cases: Cases, path: Path) -> dict[tuple[str, str], list[Held]]:
 
 
 def read(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The answers of an engine, one after another; none where there is no file."""
+    """The answers of an engine, one after another; none where there is no file. Raises ConfigError
+    where one was torn."""
     if path.exists():
         with path.open("rb") as lines:
-            for line in lines:
-                yield orjson.loads(line)
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    raise ConfigError(f"{path}: line {number} is no JSON: {error}") from error

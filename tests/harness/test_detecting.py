@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,6 +47,19 @@ def test_answers_are_counted_and_the_first_are_shown(
     assert f"{URL}: 2 of 3 answered" in shown and "  empty: 1 of 2 answers" in shown
     detect_text.show_json(found)
     assert orjson.loads(capsys.readouterr().out)["engines"][URL]["answered"] == 2
+
+
+def test_a_run_that_was_killed_early_has_no_results_and_a_torn_line_is_named(
+    tmp_path: Path,
+) -> None:
+    folder = run(tmp_path, [{"n": 0, "outcome": "server", "why": "500"}])
+    (path,) = (folder / "answers").iterdir()
+    path.write_bytes(path.read_bytes() + b'{"n": 1, "outco')
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(path))}: line 2 is no JSON: unexp"):
+        detecting.of_run(folder)
+    (folder / "provenance.json").unlink()
+    with pytest.raises(ConfigError, match=r"was not begun: there is no provenance\.json in it"):
+        detecting.of_run(folder)
 
 
 def test_a_folder_without_a_run_or_without_answers_is_refused(tmp_path: Path) -> None:
