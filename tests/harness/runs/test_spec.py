@@ -123,4 +123,5 @@ def test_the_difference_of_two_specs_is_told_key_by_key(path: Path) -> None:
     assert spec.differences(read, other) == [
         "sampling.max_tokens: 64 became 32",
         'engines[1].name: nothing became "http://127.0.0.1:8000"',
+        "engines[1].enforce: nothing became false",
     ]
