@@ -38,8 +38,9 @@ def _cases(rules: Rules) -> Iterator[Owed]:
     for mode, own in rules.modes.items():
         by = rules.asked_by[mode]
         only = {**own, **rules.always}
+        all_ = {field: _written(field, right) for field, right in only.items()}
         yield _right(f"{mode}/none", f"{mode} mode, none is given", by)
-        yield _right(f"{mode}/all", f"{mode} mode, all are given and right", {**by, **only})
+        yield _right(f"{mode}/all", f"{mode} mode, all are given and right", {**by, **all_})
         for field, right in only.items():
             value = _written(field, right)
             what = f"{mode} mode, {field} {value:g}"

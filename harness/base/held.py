@@ -22,7 +22,7 @@ from harness.base.excerpt import excerpt
 from harness.base.reply import REFUSED, Reply
 
 REFUSALS = (400, 422)
-KEY = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1\s*:""")  # of JSON: it says nothing of its own
+KEY = re.compile(r"""[{,]\s*(["'])(?:\\.|(?!\1)[^\\])*\1\s*:""")  # of JSON: it names nothing
 OF_CONTEXT = re.compile(r"context[ _-]length|maximum context|longer than the model", re.IGNORECASE)
 SHOWN = 240  # characters of what a server said
 
@@ -84,6 +84,8 @@ def refused(reply: Reply, named: Sequence[str]) -> Held:
     if reply.outcome != REFUSED or reply.status not in REFUSALS:
         return unanswered(reply)
     said = excerpt(reply.said, characters=SHOWN)
+    if OF_CONTEXT.search(reply.said):
+        return unanswered(reply)
     if not any(_has(KEY.sub(" ", reply.said), name) for name in named):
         words = " or ".join(named)
         return Held(how=How.UNANSWERED, why=f"refused, and not for {words}: {said}")

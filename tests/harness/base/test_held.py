@@ -213,3 +213,23 @@ def test_a_long_text_is_shortened() -> None:
         assert len(found.why) < 300
     far = "x" * 5000 + " top_p " + "x" * 5000  # not in what is shown
     assert refused(rejected(far), ["top_p"]).how is How.KEPT
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'answered 400: {"error": {"message": "Invalid \'temperature\': decimal above maximum"}}',
+        "an error for an answer: {'message': \"Invalid 'temperature': above 2\", 'code': 400}",
+    ],
+)
+def test_a_name_in_quotes_is_named_and_a_key_is_not(said: str) -> None:
+    reply = Reply(outcome=REFUSED, status=400, said=said)
+    assert refused(reply, ("temperature",)).how is How.KEPT
+    assert refused(reply, ("message",)).how is How.UNANSWERED
+
+
+def test_a_prompt_that_is_too_long_was_not_asked_and_is_no_refusal_of_what_is_wrong() -> None:
+    said = 'answered 400: {"error": {"message": "maximum context length: shorten the messages"}}'
+    reply = Reply(outcome=REFUSED, status=400, said=said)
+    assert refused(reply, ("messages",)).how is How.UNANSWERED
+    assert taken(reply, lambda _: kept("answered")).how is How.UNANSWERED
