@@ -33,8 +33,8 @@ HEAD = """\
 Each schema is that of the one tool of a request that must call it, with `strict`, through the
 `openai` package, streamed and not. Of a valid one, the arguments of the call conform to it (JSON
 Schema, Draft 2020-12), or the case is broken; an answer that was cut at its length says neither.
-One that is not valid is refused with 400, or not refused: answered all the same, or told of within a
-stream that began with 200.
+One that is not valid is refused with 400, or not refused: answered all the same, or told of within
+a stream that began with 200.
 
 The models are tiny and know no schema: what conforms does so because the engine enforces it. They
 often run on in white space or in a string without an end (and close no array), which is why so many
