@@ -47,15 +47,15 @@ def done(folder: Path) -> int:
 
 
 def test_two_engines_with_and_without_enforcement_are_one_table(
-    trace: Path, tmp_path: Path
+    trace_short: Path, tmp_path: Path
 ) -> None:
     folder, told = tmp_path / "run", tmp_path / "told"
     first = folder / "candidates" / "0" / "verdict.json"
-    killed_when(first.exists, begun(trace, folder, told), told)
+    killed_when(first.exists, begun(trace_short, folder, told), told)
     verdict = first.read_bytes()
-    killed_when(lambda: done(folder) > 100, begun(trace, folder, told), told)
+    killed_when(lambda: done(folder) > 100, begun(trace_short, folder, told), told)
     before = done(folder)
-    last = begun(trace, folder, told)
+    last = begun(trace_short, folder, told)
     out, _ = last.communicate(timeout=400)
     assert out, told.read_text()
     found: dict[str, Any] = json.loads(out)
