@@ -10,7 +10,7 @@ import pytest
 
 from harness.base.held import How
 from harness.checker.outcome import Word
-from harness.comparison import failed
+from harness.comparison import Row, failed
 from harness.verifying import verification
 from harness.verifying.holding import SuiteCount
 from harness.verifying.known import Known
@@ -85,8 +85,10 @@ def test_what_serve_enforces_must_be_refused_behind_it_and_nothing_else_must() -
         (replace(CHECKED, word=Word.DIFFERENT), Word.DIFFERENT),
     ],
 )
-def test_without_the_checks_own_equivalent_there_is_none(checked: object, expected: Word) -> None:
-    found, reasons = decided(checked, [WHOLE], enforced=False, failed=None)  # pyright: ignore
+def test_without_the_checks_own_equivalent_there_is_none(
+    checked: Row | None, expected: Word
+) -> None:
+    found, reasons = decided(checked, [WHOLE], enforced=False, failed=None)
     assert found is expected and reasons
 
 
